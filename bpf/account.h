@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The counting. A connection is counted in when it becomes ESTABLISHED and out
+ * when it reaches CLOSE, at the slot of the listener it was born from, or of
+ * the one it was migrated to. The worker takes no part.
+ */
+#ifndef SOCKDIST_ACCOUNT_H
+#define SOCKDIST_ACCOUNT_H
+
+#define count_up(field) ((void)fetch_add(&(field), 1))
+
+static __always_inline struct group *group_of(const struct origin *origin)
+{
+	__u32 id = origin->group, zero = 0;
+	void *slots_map = bpf_map_lookup_elem(&groups, &id);
+
+	return slots_map ? bpf_map_lookup_elem(slots_map, &zero) : NULL;
+}
+
+/* Where the connection is now: storage says where it was born. */
+static __always_inline struct origin *current_origin(struct group *g, const struct sock *sk, struct origin *born)
+{
+	struct origin *elsewhere;
+	__u64 cookie;
+
+	if (!load_once(g->moved))
+		return born;
+	cookie = bpf_get_socket_cookie((void *)sk);
+	elsewhere = bpf_map_lookup_elem(&moved, &cookie);
+	return elsewhere ?: born;
+}
+
+static __always_inline int in_use(struct group *g, const struct origin *origin)
+{
+	return g->info[mask_index(origin->slot, SLOTS - 1)].generation == origin->generation;
+}
+
+static __always_inline void connection_opens(const struct sock *sk, struct origin *born)
+{
+	struct group *g = group_of(born);
+	struct origin *origin;
+	__u64 settled;
+	__u32 i;
+
+	if (!g)
+		return;
+	origin = current_origin(g, sk, born);
+	if (!in_use(g, origin)) {
+		count_up(g->counters.stale);
+		return;
+	}
+	i = mask_index(origin->slot, SLOTS - 1);
+	settled = settle(g, &g->info[i], BPF_CORE_READ((struct tcp_sock *)sk, srtt_us) >> 3);
+	fetch_add(&g->slot[i].counts, ONE_CONNECTION + settled);
+	born->counted = 1;
+}
+
+static __always_inline void forget_move(struct group *g, const struct sock *sk)
+{
+	__u64 cookie = bpf_get_socket_cookie((void *)sk);
+
+	if (!bpf_map_delete_elem(&moved, &cookie))
+		fetch_add(&g->moved, -1);
+}
+
+static __always_inline void connection_closes(const struct sock *sk, struct origin *born)
+{
+	struct group *g = group_of(born);
+	struct origin *origin;
+	__u32 i;
+
+	if (!g)
+		return;
+	origin = current_origin(g, sk, born);
+	if (born->counted) {
+		born->counted = 0;
+		if (in_use(g, origin)) {
+			i = mask_index(origin->slot, SLOTS - 1);
+			fetch_add(&g->slot[i].counts, -ONE_CONNECTION);
+			lower_hint(g, i);
+		} else {
+			count_up(g->counters.stale);
+		}
+	}
+	if (origin != born)
+		forget_move(g, sk);
+}
+
+/* Its queue migrates right after this: the slot must not be picked for it. */
+static __always_inline void listener_closes(struct origin *origin)
+{
+	struct group *g = group_of(origin);
+	__u32 i = mask_index(origin->slot, SLOTS - 1);
+
+	if (!g || !in_use(g, origin))
+		return;
+	g->slot[i].scale = 0;
+	g->info[i].state = SLOT_GONE;
+}
+
+static __always_inline void read_address(const struct sock *sk, struct event *event)
+{
+	const struct sock_common *common = &sk->__sk_common;
+
+	event->port = BPF_CORE_READ(common, skc_num);
+	event->ipv6 = BPF_CORE_READ(common, skc_family) == AF_INET6;
+	if (event->ipv6) {
+		event->v6only = BPF_CORE_READ_BITFIELD_PROBED(common, skc_ipv6only);
+		BPF_CORE_READ_INTO(&event->address, common, skc_v6_rcv_saddr.in6_u.u6_addr8);
+		return;
+	}
+	event->address[10] = event->address[11] = 0xff;
+	BPF_CORE_READ_INTO((__be32 *)&event->address[12], common, skc_rcv_saddr);
+}
+
+static __always_inline void tell_app(const struct sock *sk, const struct origin *origin, __u32 kind)
+{
+	__u32 index = origin->app - 1;
+	struct event event = { .kind = kind };
+	void *buffer = bpf_map_lookup_elem(&apps, &index);
+
+	if (!buffer)
+		return;
+	event.cookie = bpf_get_socket_cookie((void *)sk);
+	event.cgroup = bpf_get_current_cgroup_id();
+	event.pid = bpf_get_current_pid_tgid() >> 32;
+	read_address(sk, &event);
+	/* A full buffer loses the event; the supervisor also looks by itself now and then. */
+	bpf_ringbuf_output(buffer, &event, sizeof(event), 0);
+}
+
+static __always_inline void account_change(const struct sock *sk, int from, int to)
+{
+	struct origin *origin;
+
+	if (to != TCP_ESTABLISHED && to != TCP_CLOSE && to != TCP_LISTEN)
+		return;
+	origin = bpf_sk_storage_get(&origins, (void *)sk, NULL, 0);
+	if (!origin)
+		return;
+	if (to == TCP_LISTEN || from == TCP_LISTEN) {
+		if (to == TCP_CLOSE && origin->generation)
+			listener_closes(origin);
+		if (origin->app)
+			tell_app(sk, origin, to == TCP_LISTEN ? EVENT_LISTENING : EVENT_CLOSED);
+		return;
+	}
+	if (!origin->generation)
+		return;
+	if (to == TCP_CLOSE)
+		connection_closes(sk, origin);
+	else if (from == TCP_SYN_RECV)
+		connection_opens(sk, origin);
+}
+
+#endif

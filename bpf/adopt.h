@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Counting connections that are older than their group. The iterator holds each
+ * socket's lock while it shows it, so a connection can't close in between, and
+ * from then on the tracepoint counts it like any other.
+ *
+ * Listeners come first in the walk. The connections in an accept queue are only
+ * reachable from there, and only as addresses; they are met again, as sockets,
+ * later in the same walk.
+ */
+#ifndef SOCKDIST_ADOPT_H
+#define SOCKDIST_ADOPT_H
+
+#define QUEUE_MAX 65536
+
+/* What the last walk did, for the loader. */
+__u64 adopted_connections;
+
+struct queue_walk {
+	struct request_sock *request;
+	struct origin origin;
+};
+
+static long note_queued(__u32 n, struct queue_walk *walk)
+{
+	struct request_sock *request = walk->request;
+	__u64 child;
+
+	if (!request)
+		return 1;
+	child = (__u64)BPF_CORE_READ(request, sk);
+	bpf_map_update_elem(&queued, &child, &walk->origin, BPF_ANY);
+	walk->request = BPF_CORE_READ(request, dl_next);
+	return 0;
+}
+
+static __always_inline void note_queue(struct sock *listener, const struct origin *origin)
+{
+	struct inet_connection_sock *icsk = (struct inet_connection_sock *)listener;
+	struct queue_walk walk = { .origin = *origin };
+
+	walk.request = BPF_CORE_READ(icsk, icsk_accept_queue.rskq_accept_head);
+	bpf_loop(QUEUE_MAX, note_queued, &walk, 0);
+}
+
+static __always_inline void adopt_connection(struct sock *sk)
+{
+	__u64 address = (__u64)sk, cookie = bpf_get_socket_cookie(sk);
+	struct origin *origin, fresh;
+	struct group *g;
+
+	origin = bpf_map_lookup_elem(&queued, &address);
+	if (!origin)
+		origin = bpf_map_lookup_elem(&accepted, &cookie);
+	if (!origin)
+		return;
+	fresh = *origin;
+	fresh.counted = 1;
+	origin = bpf_sk_storage_get(&origins, sk, NULL, 0);
+	if (origin && origin->counted)
+		return;
+	g = group_of(&fresh);
+	if (!g || !in_use(g, &fresh))
+		return;
+	if (origin)
+		*origin = fresh;
+	else if (!bpf_sk_storage_get(&origins, sk, &fresh, BPF_SK_STORAGE_GET_F_CREATE))
+		return;
+	fetch_add(&g->slot[mask_index(fresh.slot, SLOTS - 1)].counts, ONE_CONNECTION);
+	count_up(adopted_connections);
+}
+
+static __always_inline int adopt_socket(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *common = ctx->sk_common;
+	struct origin *origin;
+	struct tcp_sock *tcp;
+	struct sock *sk;
+
+	if (!common)
+		return 0;
+	tcp = bpf_skc_to_tcp_sock(common);
+	if (!tcp)
+		return 0; /* a half-open or a finished one */
+	sk = (struct sock *)tcp;
+	switch (common->skc_state) {
+	case TCP_LISTEN:
+		origin = bpf_sk_storage_get(&origins, sk, NULL, 0);
+		if (origin && origin->generation)
+			note_queue(sk, origin);
+		break;
+	case TCP_ESTABLISHED:
+	case TCP_CLOSE_WAIT:
+	case TCP_FIN_WAIT1:
+	case TCP_FIN_WAIT2:
+	case TCP_LAST_ACK:
+	case TCP_CLOSING:
+		adopt_connection(sk);
+	}
+	return 0;
+}
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The way of one connection through steer:
+ *
+ *   1. A new epoch, if it is time: picks whose handshake never ended are forgotten.
+ *   2. The policy picks a slot and takes a place in it.
+ *   3. All live slots full: refused at once, and counted.
+ *   4. The slot's socket is selected. An empty slot is marked gone, and another is picked.
+ *   5. Nothing live: the kernel's hash decides, which also reaches draining slots.
+ *
+ * A migrated connection takes the same way, except that it is never refused:
+ * it had been let in before. If it was counted at the slot it leaves, its count
+ * goes along.
+ */
+#ifndef SOCKDIST_STEER_H
+#define SOCKDIST_STEER_H
+
+#define SELECTIONS 4 /* slots tried before the kernel's hash gets it */
+
+/* The client's address: what `hash` is sticky to. IPv4 counts the same on a dual-stack listener. */
+static __always_inline __u32 client_of(struct sk_reuseport_md *ctx)
+{
+	struct bpf_sock *moving = ctx->migrating_sk;
+	__u32 address[4] = {};
+
+	if (moving) {
+		if (moving->family == AF_INET6 && moving->dst_ip6[2] != bpf_htonl(0xffff)) {
+			address[0] = moving->dst_ip6[0];
+			address[1] = moving->dst_ip6[1];
+			address[2] = moving->dst_ip6[2];
+			address[3] = moving->dst_ip6[3];
+		} else {
+			address[3] = moving->dst_ip4;
+		}
+	} else if (ctx->eth_protocol == bpf_htons(ETH_P_IPV6)) {
+		bpf_skb_load_bytes_relative(ctx, 8, address, 16, BPF_HDR_START_NET);
+	} else {
+		bpf_skb_load_bytes_relative(ctx, 12, &address[3], 4, BPF_HDR_START_NET);
+	}
+	return mix(address[0]) ^ mix(address[1] + 1) ^ mix(address[2] + 2) ^ mix(address[3] + 3);
+}
+
+static __always_inline int find_slot(struct group *g, __u64 cookie)
+{
+	__u32 i;
+
+	for (i = 0; i < SLOTS; i++)
+		if (g->slot[i].cookie == cookie)
+			return i;
+	return NO_SLOT;
+}
+
+/* A connection that had its count keeps it: out of the slot it leaves, into slot i. */
+subprogram int move_count(struct group *g, __u64 connection, __u64 listener, __u32 i)
+{
+	struct origin origin = {};
+	__u32 from;
+	int left;
+
+	if (!g)
+		return 0;
+	left = find_slot(g, listener);
+	if (left < 0)
+		return 0; /* it came before the group did, and was not counted */
+	from = mask_index(left, SLOTS - 1);
+	i = mask_index(i, SLOTS - 1);
+	origin.group = g->id;
+	origin.generation = g->info[i].generation;
+	origin.slot = i;
+	fetch_add(&g->moved, 1);
+	if (bpf_map_update_elem(&moved, &connection, &origin, BPF_NOEXIST)) {
+		fetch_add(&g->moved, -1);
+		if (bpf_map_update_elem(&moved, &connection, &origin, BPF_EXIST)) {
+			count_up(g->counters.unmarked);
+			return 0; /* it stays in the old slot's count until it closes */
+		}
+	}
+	fetch_add(&g->slot[i].counts, ONE_CONNECTION);
+	fetch_add(&g->slot[from].counts, -ONE_CONNECTION);
+	count_up(g->info[from].moved_out);
+	return 0;
+}
+
+static __always_inline void note_migration(struct sk_reuseport_md *ctx, struct group *g, int i)
+{
+	struct bpf_sock *moving = ctx->migrating_sk, *listener = ctx->sk;
+	__u32 state;
+
+	if (!moving || !listener)
+		return;
+	count_up(g->counters.migrated);
+	count_up(g->info[mask_index(i, SLOTS - 1)].migrated);
+	state = moving->state;
+	if (state == TCP_NEW_SYN_RECV)
+		return; /* not born yet: it will inherit from its new listener */
+	/* Its handshake is over, so the pick it just took is not pending. */
+	fetch_add(&g->slot[mask_index(i, SLOTS - 1)].picks, -1);
+	if (state == TCP_CLOSE)
+		return;
+	move_count(g, bpf_get_socket_cookie(moving), bpf_get_socket_cookie(listener), i);
+}
+
+/* The socket of slot i, or an error if the slot is empty. */
+static __always_inline int select_slot(struct sk_reuseport_md *ctx, struct group *g, int i)
+{
+	__u32 key = i;
+	__u64 n;
+
+	if (!bpf_sk_select_reuseport(ctx, &sockets, &key, 0))
+		return 0;
+	n = mask_index(i, SLOTS - 1); /* bounds don't survive the way over the stack on 6.1 */
+	g->slot[n].scale = 0;
+	g->info[n].state = SLOT_GONE;
+	fetch_add(&g->slot[n].picks, -1);
+	count_up(g->counters.retries);
+	return -1;
+}
+
+static __always_inline int steer_connection(struct sk_reuseport_md *ctx)
+{
+	__u32 zero = 0, random = ctx->hash, tries;
+	struct group *g = bpf_map_lookup_elem(&slots, &zero);
+	const struct loads *published = bpf_map_lookup_elem(&loads, &zero);
+	__u32 client = 0;
+	int i;
+
+	if (!g || !published)
+		return SK_PASS; /* can't be: both are arrays with this element */
+	keep_epoch(g);
+	if (g->policy == POLICY_HASH)
+		client = client_of(ctx);
+	for (tries = 0; tries < SELECTIONS; tries++) {
+		i = pick(g, published, random, client);
+		if (i == NO_SLOT || (i == ALL_FULL && ctx->migrating_sk))
+			i = pick_any(g, random);
+		if (i == ALL_FULL) {
+			count_up(g->counters.refused);
+			return SK_DROP;
+		}
+		if (i < 0)
+			break;
+		if (!select_slot(ctx, g, i)) {
+			if (ctx->migrating_sk)
+				note_migration(ctx, g, i);
+			return SK_PASS;
+		}
+	}
+	if (ctx->migrating_sk)
+		count_up(g->counters.migrate_failed);
+	else
+		count_up(g->counters.fallback);
+	return SK_PASS;
+}
+
+#endif

@@ -1,0 +1,65 @@
+package loader
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
+
+type adoptObjects struct {
+	Adopt    *ebpf.Program  `ebpf:"adopt"`
+	Accepted *ebpf.Map      `ebpf:"accepted"`
+	Adopted  *ebpf.Variable `ebpf:"adopted_connections"`
+}
+
+// Adopt counts connections that are older than their listener's slot; from then
+// on they are counted like any other. owner says which slot has which accepted
+// connection, by socket cookie; those that wait in an accept queue are found
+// without. It works in the calling thread's network namespace, which must be
+// the group's, and returns how many connections it counted. Connections that
+// are counted already are left alone, so that it can be repeated.
+func (g *Group) Adopt(owner map[uint64]int) (adopted int, err error) {
+	defer wrap(&err, "group %s: adopt connections", g.name)
+	unlock, err := g.host.exclusive()
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	maps, err := g.host.pinnedMaps()
+	if err != nil {
+		return 0, err
+	}
+	defer maps.close()
+
+	var objects adoptObjects
+	if err := load(&objects, map[string]*ebpf.Map{"origins": maps.Origins, "groups": maps.Groups}); err != nil {
+		return 0, err
+	}
+	defer closeAll(objects.Adopt, objects.Accepted)
+	if err := g.fillOwners(objects.Accepted, owner); err != nil {
+		return 0, err
+	}
+	if _, err := iterate(objects.Adopt); err != nil {
+		return 0, err
+	}
+	g.memory.value.forgetHints()
+	var counted uint64
+	if err := objects.Adopted.Get(&counted); err != nil {
+		return 0, err
+	}
+	return int(counted), nil
+}
+
+func (g *Group) fillOwners(accepted *ebpf.Map, owner map[uint64]int) error {
+	m := g.memory.value
+	for cookie, slot := range owner {
+		if slot < 0 || slot >= MaxSlots || g.state(slot) == Free {
+			return fmt.Errorf("slot %d: %w", slot, ErrNoSlot)
+		}
+		origin := abiOrigin{Group: m.Id, Generation: m.Info[slot].Generation, Slot: uint16(slot)}
+		if err := accepted.Put(cookie, &origin); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,80 @@
+package loader
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	bpffsDefault = "/sys/fs/bpf"
+	layout       = "v1"
+)
+
+// pinFolder is the folder that holds the layout version; bpffs gets mounted if nobody did.
+func pinFolder(dir string) (string, error) {
+	if dir != "" {
+		return dir, isBPFFS(dir)
+	}
+	mount, err := bpffsMount()
+	if err != nil {
+		return "", err
+	}
+	if mount == "" {
+		if err := unix.Mount("bpf", bpffsDefault, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700"); err != nil {
+			return "", &UnsupportedError{Feature: "bpffs", Err: fmt.Errorf("mount on %s: %w", bpffsDefault, err),
+				Advice: "mount it as root: mount -t bpf bpf " + bpffsDefault}
+		}
+		mount = bpffsDefault
+	}
+	return filepath.Join(mount, "sockdist"), nil
+}
+
+// isBPFFS tells whether dir, or the closest parent that exists, is on bpffs.
+func isBPFFS(dir string) error {
+	for path := dir; ; path = filepath.Dir(path) {
+		var fs unix.Statfs_t
+		err := unix.Statfs(path, &fs)
+		if errors.Is(err, unix.ENOENT) && path != filepath.Dir(path) {
+			continue
+		}
+		if err != nil {
+			return &os.PathError{Op: "statfs", Path: path, Err: err}
+		}
+		if uint32(fs.Type) != unix.BPF_FS_MAGIC {
+			return fmt.Errorf("pin folder %s is not on a bpf file system: mount one there, or name another folder: %w", dir, unix.EINVAL)
+		}
+		return nil
+	}
+}
+
+// bpffsMount is where bpffs is mounted: the usual place if it is there, else any other; "" if nowhere.
+func bpffsMount() (string, error) {
+	file, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return "", fmt.Errorf("find bpffs: %w", err)
+	}
+	defer file.Close()
+
+	found := ""
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		mount, rest, ok := strings.Cut(lines.Text(), " - ")
+		fields := strings.Fields(mount)
+		if !ok || len(fields) < 5 || !strings.HasPrefix(rest, "bpf ") || fields[3] != "/" {
+			continue
+		}
+		if fields[4] == bpffsDefault {
+			return bpffsDefault, nil
+		}
+		if found == "" {
+			found = fields[4]
+		}
+	}
+	return found, lines.Err()
+}

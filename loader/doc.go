@@ -1,0 +1,42 @@
+// Package loader owns everything of sockdist that lives in the kernel: it loads
+// the BPF programs, pins them, attaches them, gives slots to sockets and reads
+// the counts. Nothing else in the project touches a BPF object.
+//
+// All state is in the kernel, pinned under a folder of bpffs (mode 0700):
+//
+//	sockdist/v1/
+//	  host/            one a host: counts connections, wherever they live
+//	    account        link: tp_btf/inet_sock_set_state
+//	    origins        socket-local storage: which slot a listener belongs to
+//	    moved          connections that were migrated from an accept queue
+//	    groups, apps   maps of maps: index -> a group's slots, an app's events
+//	    generation     the last generation number given to a slot
+//	  groups/NAME/     one a group
+//	    steer          program: sk_reuseport/migrate
+//	    sockets        the slots' listening sockets
+//	    slots          counters, states, hints, policy: struct group of bpf/abi.h
+//	    loads          what workers publish
+//	  apps/NAME/       one an app
+//	    bind4 …        links of the bind and connect hooks on the app's cgroup
+//	    app, events    its configuration, its ring buffer
+//	  tmp/             what is being built; whatever stands there is left over
+//
+// # Guarantees
+//
+// A group or app is built in tmp/ and committed by one rename, under an
+// exclusive lock on the folder that the kernel gives up with the process. A
+// process killed at any point leaves the old state or the new one; the next
+// call that changes something clears tmp/. No process has to stay: programs go
+// on picking and counting for as long as the pins are there.
+//
+// Changes of policy, weight, maximum and state are stores into memory shared
+// with the programs. They take effect with the next connection; none is lost.
+//
+// # Privileges
+//
+// Loading and pinning need CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; mounting
+// bpffs, and reading pins of other users, CAP_SYS_ADMIN.
+//
+// Errors wrap the sentinels of errors.go, or those of package io/fs where a
+// name does not exist or exists already.
+package loader

@@ -1,0 +1,215 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"path/filepath"
+	"slices"
+
+	"github.com/cilium/ebpf"
+)
+
+// A GroupSpec says what a group is for.
+type GroupSpec struct {
+	Name    string         // see CheckName
+	App     string         // of the app it belongs to; "" if none
+	Address netip.AddrPort // where its sockets listen
+	V6Only  bool           // an IPv6 wildcard that takes no IPv4 connections
+	NetNS   uint64         // inode of the network namespace; for display, and to find the sockets again
+	Policy  Policy
+}
+
+// A Group is the sockets of one SO_REUSEPORT group, and the program that
+// chooses among them. It is safe for concurrent use, by several processes too.
+type Group struct {
+	host    *Host
+	name    string
+	steer   *ebpf.Program
+	sockets *ebpf.Map
+	slots   *ebpf.Map
+	loads   *ebpf.Map
+	memory  *mapping[abiGroup]
+	load    *mapping[abiLoads]
+}
+
+type groupObjects struct {
+	Steer   *ebpf.Program `ebpf:"steer"`
+	Sockets *ebpf.Map     `ebpf:"sockets"`
+	Slots   *ebpf.Map     `ebpf:"slots"`
+	Loads   *ebpf.Map     `ebpf:"loads"`
+}
+
+// CreateGroup makes an empty group. Nothing is steered before Steer. Errors
+// wrap fs.ErrExist if the name is taken, ErrFull if there are MaxGroups, and
+// ErrNotSupported.
+func (h *Host) CreateGroup(spec GroupSpec) (g *Group, err error) {
+	defer wrap(&err, "create group %s", spec.Name)
+	if err := CheckName(spec.Name); err != nil {
+		return nil, err
+	}
+	if err := spec.Policy.check(); err != nil {
+		return nil, err
+	}
+	unlock, err := h.exclusive()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+
+	if names, err := h.Groups(); err != nil {
+		return nil, err
+	} else if slices.Contains(names, spec.Name) {
+		return nil, fs.ErrExist
+	}
+	maps, err := h.maps()
+	if err != nil {
+		return nil, err
+	}
+	defer maps.close()
+	path := filepath.Join("groups", spec.Name)
+	if err := h.build(path, func(tmp string) error { return h.pinGroup(tmp, spec, maps) }); err != nil {
+		return nil, err
+	}
+	return h.openGroup(spec.Name)
+}
+
+func (h *Host) pinGroup(tmp string, spec GroupSpec, maps *hostMaps) error {
+	var objects groupObjects
+	if err := load(&objects, map[string]*ebpf.Map{"moved": maps.Moved}); err != nil {
+		return err
+	}
+	defer closeAll(objects.Steer, objects.Sockets, objects.Slots, objects.Loads)
+
+	id, err := h.freeGroupID()
+	if err != nil {
+		return err
+	}
+	memory, err := mapValue[abiGroup](objects.Slots)
+	if err != nil {
+		return err
+	}
+	initGroup(memory.value, spec, id)
+	if err := maps.Groups.Put(id, objects.Slots); err != nil {
+		return fmt.Errorf("register: %w", err)
+	}
+	return pinAll(tmp, map[string]pinner{
+		"steer": objects.Steer, "sockets": objects.Sockets, "slots": objects.Slots, "loads": objects.Loads,
+	})
+}
+
+func initGroup(m *abiGroup, spec GroupSpec, id uint32) {
+	m.Id = id
+	m.Blocks = 1
+	m.Policy = uint32(spec.Policy)
+	for i := range m.Slot {
+		m.Slot[i].Max = noMax
+		m.Info[i].Weight = DefaultWeight
+	}
+	address := spec.Address.Addr()
+	m.Meta = abiGroupMeta{Name: nameBytes(spec.Name), App: nameBytes(spec.App), Address: address.As16(),
+		Netns: spec.NetNS, Port: spec.Address.Port(), Ipv6: flag(address.Is6()), V6only: flag(spec.V6Only)}
+}
+
+// freeGroupID is the lowest index of the host's map that no group has.
+func (h *Host) freeGroupID() (uint32, error) {
+	names, err := h.Groups()
+	if err != nil {
+		return 0, err
+	}
+	taken := make(map[uint32]bool)
+	for _, name := range names {
+		g, err := h.openGroup(name)
+		if err != nil {
+			return 0, err
+		}
+		taken[g.memory.value.Id] = true
+		g.Close()
+	}
+	for id := range uint32(MaxGroups) {
+		if !taken[id] {
+			return id, nil
+		}
+	}
+	return 0, fmt.Errorf("%d groups: %w", MaxGroups, ErrFull)
+}
+
+// Group opens a group by name. The error wraps fs.ErrNotExist if there is none.
+func (h *Host) Group(name string) (g *Group, err error) {
+	defer wrap(&err, "open group %s", name)
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	return h.openGroup(name)
+}
+
+func (h *Host) openGroup(name string) (g *Group, err error) {
+	dir := filepath.Join(h.dir, "groups", name)
+	g = &Group{host: h, name: name}
+	defer func() {
+		if err != nil {
+			g.Close()
+			g = nil
+		}
+	}()
+	if g.steer, err = ebpf.LoadPinnedProgram(filepath.Join(dir, "steer"), nil); err != nil {
+		return g, err
+	}
+	for pin, m := range map[string]**ebpf.Map{"sockets": &g.sockets, "slots": &g.slots, "loads": &g.loads} {
+		if *m, err = ebpf.LoadPinnedMap(filepath.Join(dir, pin), nil); err != nil {
+			return g, err
+		}
+	}
+	if g.memory, err = mapValue[abiGroup](g.slots); err != nil {
+		return g, err
+	}
+	g.load, err = mapValue[abiLoads](g.loads)
+	return g, err
+}
+
+// Close gives the handle up; the group goes on.
+func (g *Group) Close() error {
+	closeAll(g.steer, g.sockets, g.slots, g.loads)
+	return nil
+}
+
+// Name is the group's name.
+func (g *Group) Name() string { return g.name }
+
+// Spec is what the group was created with, and its present policy.
+func (g *Group) Spec() GroupSpec { return specOf(g.memory.value) }
+
+func specOf(m *abiGroup) GroupSpec {
+	address := netip.AddrFrom16(m.Meta.Address)
+	if m.Meta.Ipv6 == 0 {
+		address = address.Unmap()
+	}
+	return GroupSpec{Name: nameString(m.Meta.Name), App: nameString(m.Meta.App),
+		Address: netip.AddrPortFrom(address, m.Meta.Port), V6Only: m.Meta.V6only != 0,
+		NetNS: m.Meta.Netns, Policy: Policy(m.Policy)}
+}
+
+// Destroy removes the group from the kernel, and the host's accounting with the
+// last one. Call Unsteer first: a program that is still attached would go on
+// choosing. The handle must not be used any more but for Close.
+func (g *Group) Destroy() (err error) {
+	defer wrap(&err, "remove group %s", g.name)
+	unlock, err := g.host.exclusive()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := g.host.discard(filepath.Join("groups", g.name)); err != nil {
+		return err
+	}
+	maps, err := g.host.pinnedMaps()
+	if err != nil {
+		return err
+	}
+	defer maps.close()
+	if err := maps.Groups.Delete(g.memory.value.Id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return err
+	}
+	return g.host.removeIfEmpty()
+}

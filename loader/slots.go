@@ -1,0 +1,309 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// A Listener is what gets a slot.
+type Listener struct {
+	FD    int    // a listening TCP socket with SO_REUSEPORT; stays the caller's
+	PID   int    // who accepts from it; for display
+	Start uint64 // start time of that process (field 22 of /proc/PID/stat), so that a recycled PID is told apart
+
+	// Reports: the worker publishes a load. Its slot's block is then read at every pick.
+	Reports bool
+}
+
+// Add gives the listener a slot and returns it: slot, or the lowest free one if
+// slot is negative. A slot that is gone can be taken again by its number, and
+// keeps the weight, maximum and drain that an operator gave it. Adding a
+// listener that has a slot already returns that one. Connections born from the
+// listener from now on are counted; see Adopt for earlier ones.
+//
+// Errors wrap ErrSlotTaken, ErrFull, ErrMPTCP, ErrNotListening, ErrNotShared,
+// and ErrSteered if the socket is in a socket array that is not the group's.
+func (g *Group) Add(slot int, l Listener) (got int, err error) {
+	defer wrap(&err, "group %s: add socket", g.name)
+	cookie, err := checkListener(l.FD)
+	if err != nil {
+		return 0, err
+	}
+	unlock, err := g.host.exclusive()
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+
+	if has, ok := g.slotOf(cookie); ok && (slot < 0 || slot == has) {
+		g.describe(has, l)
+		return has, nil
+	}
+	if slot, err = g.vacant(slot); err != nil {
+		return 0, err
+	}
+	if err := g.occupy(slot, cookie, l); err != nil {
+		return 0, fmt.Errorf("slot %d: %w", slot, err)
+	}
+	return slot, nil
+}
+
+// checkListener tells why a socket can't be steered, and gives its cookie.
+func checkListener(fd int) (cookie uint64, err error) {
+	listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrNotListening, err)
+	}
+	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("read protocol: %w", err)
+	case protocol == unix.IPPROTO_MPTCP:
+		return 0, ErrMPTCP
+	case protocol != unix.IPPROTO_TCP || listening == 0:
+		return 0, ErrNotListening
+	}
+	if shared, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT); err != nil || shared == 0 {
+		return 0, errors.Join(ErrNotShared, err)
+	}
+	cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	if err != nil {
+		return 0, fmt.Errorf("read cookie: %w", err)
+	}
+	return cookie, nil
+}
+
+// slotOf is the slot that the listener has.
+func (g *Group) slotOf(cookie uint64) (int, bool) {
+	for i := range g.memory.value.Slot {
+		state := g.state(i)
+		if (state == Live || state == Draining) && g.memory.value.Slot[i].Cookie == cookie {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+func (g *Group) state(slot int) State {
+	return State(atomic.LoadUint32(&g.memory.value.Info[slot].State))
+}
+
+func (g *Group) vacant(slot int) (int, error) {
+	if slot >= MaxSlots {
+		return 0, fmt.Errorf("slot %d: slots are 0 to %d: %w", slot, MaxSlots-1, ErrNoSlot)
+	}
+	if slot >= 0 {
+		if state := g.state(slot); state == Live || state == Draining {
+			return 0, fmt.Errorf("slot %d: %w", slot, ErrSlotTaken)
+		}
+		return slot, nil
+	}
+	for i := range MaxSlots {
+		if g.state(i) == Free {
+			m := g.memory.value
+			m.Info[i].Weight, m.Info[i].Drained, m.Slot[i].Max = DefaultWeight, 0, noMax
+			return i, nil
+		}
+	}
+	return 0, fmt.Errorf("%d slots: %w", MaxSlots, ErrFull)
+}
+
+// occupy brings the listener into the slot. Nothing is picked before the last step.
+func (g *Group) occupy(slot int, cookie uint64, l Listener) error {
+	maps, err := g.host.pinnedMaps()
+	if err != nil {
+		return err
+	}
+	defer maps.close()
+	generation, err := g.host.nextGeneration()
+	if err != nil {
+		return err
+	}
+	if err := g.renew(slot, generation, maps); err != nil {
+		return err
+	}
+	if err := g.mark(slot, generation, l.FD, maps); err != nil {
+		return err
+	}
+	if err := g.put(slot, cookie, l.FD); err != nil {
+		return err
+	}
+	m := g.memory.value
+	atomic.StoreUint64(&m.Slot[slot].Cookie, cookie)
+	g.describe(slot, l)
+	atomic.StoreUint32(&m.Info[slot].State, uint32(Live))
+	m.reweigh()
+	return nil
+}
+
+// renew ends the slot's earlier use: connections of then no longer count.
+func (g *Group) renew(slot int, generation uint32, maps *hostMaps) error {
+	m := g.memory.value
+	counts := &m.Slot[slot].Counts
+	atomic.StoreUint32(&m.Info[slot].Generation, generation)
+	if uint32(atomic.LoadUint64(counts)) == 0 {
+		return nil
+	}
+	// A program that saw the old generation may still be about to count: the
+	// kernel returns from this update when all that could have are done.
+	if err := maps.Groups.Put(m.Id, g.slots); err != nil {
+		return fmt.Errorf("wait for programs: %w", err)
+	}
+	atomic.AddUint64(counts, -uint64(uint32(atomic.LoadUint64(counts))))
+	return nil
+}
+
+// mark tells the accounting which slot the listener's connections belong to. What a bind hook noted stays.
+func (g *Group) mark(slot int, generation uint32, fd int, maps *hostMaps) error {
+	var origin abiOrigin
+	if err := maps.Origins.Lookup(int32(fd), &origin); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("read socket storage: %w", err)
+	}
+	origin.Group, origin.Generation, origin.Slot = g.memory.value.Id, generation, uint16(slot)
+	if err := maps.Origins.Put(int32(fd), &origin); err != nil {
+		return fmt.Errorf("write socket storage: %w", err)
+	}
+	return nil
+}
+
+// put stores the socket in the array that the program selects from.
+func (g *Group) put(slot int, cookie uint64, fd int) error {
+	err := g.sockets.Put(uint32(slot), uint64(fd))
+	if errors.Is(err, unix.EBUSY) && g.removeStray(cookie) {
+		err = g.sockets.Put(uint32(slot), uint64(fd))
+	}
+	switch {
+	case errors.Is(err, unix.EBUSY):
+		return ErrSteered
+	case errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.Errno(524)): // ENOTSUPP has no name in user space
+		return ErrMPTCP
+	case errors.Is(err, unix.EINVAL):
+		return ErrNotListening
+	}
+	return err
+}
+
+// removeStray takes the socket out of a slot that it was given by a call that did not get to its end.
+func (g *Group) removeStray(cookie uint64) bool {
+	for i := range uint32(MaxSlots) {
+		var in uint64
+		if g.sockets.Lookup(i, &in) == nil && in == cookie {
+			return g.sockets.Delete(i) == nil
+		}
+	}
+	return false
+}
+
+func (g *Group) describe(slot int, l Listener) {
+	info := &g.memory.value.Info[slot]
+	info.Pid, info.Start, info.Reports = uint32(l.PID), l.Start, uint32(flag(l.Reports))
+	var reporting uint32
+	for i := range g.memory.value.Info {
+		if g.memory.value.Info[i].Reports != 0 {
+			reporting |= 1 << (i / blockSlots)
+		}
+	}
+	atomic.StoreUint32(&g.memory.value.Reporting, reporting)
+}
+
+func flag(b bool) uint8 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Remove frees a slot: nothing is picked for it, and connections that it has
+// are no longer counted. What waits in its accept queue stays there.
+func (g *Group) Remove(slot int) error {
+	return g.change("remove", slot, func(m *abiGroup) error {
+		atomic.StoreUint32(&m.Slot[slot].Scale, 0)
+		atomic.StoreUint32(&m.Info[slot].State, uint32(Free))
+		if err := g.sockets.Delete(uint32(slot)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return err
+		}
+		m.Slot[slot].Cookie = 0
+		g.describe(slot, Listener{})
+		maps, err := g.host.pinnedMaps()
+		if err != nil {
+			return err
+		}
+		defer maps.close()
+		generation, err := g.host.nextGeneration()
+		if err != nil {
+			return err
+		}
+		return g.renew(slot, generation, maps)
+	})
+}
+
+// Drain keeps new connections away from a slot. If all slots are drained, the
+// kernel's hash decides: a connection is not refused for it.
+func (g *Group) Drain(slot int) error {
+	return g.change("drain", slot, func(m *abiGroup) error {
+		m.Info[slot].Drained = 1
+		return nil
+	})
+}
+
+// Undrain ends a Drain.
+func (g *Group) Undrain(slot int) error {
+	return g.change("undrain", slot, func(m *abiGroup) error {
+		m.Info[slot].Drained = 0
+		return nil
+	})
+}
+
+// SetWeight sets a slot's weight, 0 … MaxWeight; 0 keeps new connections away.
+func (g *Group) SetWeight(slot, weight int) error {
+	if weight < 0 || weight > MaxWeight {
+		return fmt.Errorf("weight %d: must be 0 to %d: %w", weight, MaxWeight, unix.EINVAL)
+	}
+	return g.change("weight", slot, func(m *abiGroup) error {
+		m.Info[slot].Weight = uint32(weight)
+		return nil
+	})
+}
+
+// SetMax sets how many connections, pending ones included, a slot may have; 0
+// means any number. If all live slots are full, new connections are refused.
+func (g *Group) SetMax(slot int, connections uint32) error {
+	return g.change("maximum", slot, func(m *abiGroup) error {
+		if connections == 0 {
+			connections = noMax
+		}
+		atomic.StoreUint32(&m.Slot[slot].Max, connections)
+		return nil
+	})
+}
+
+// SetPolicy changes the policy for the next connection on.
+func (g *Group) SetPolicy(policy Policy) error {
+	if err := policy.check(); err != nil {
+		return err
+	}
+	atomic.StoreUint32(&g.memory.value.Policy, uint32(policy))
+	return nil
+}
+
+// change alters a slot in use, under the lock, and then all that follows from it.
+func (g *Group) change(what string, slot int, alter func(*abiGroup) error) (err error) {
+	defer wrap(&err, "group %s: %s slot %d", g.name, what, slot)
+	unlock, err := g.host.exclusive()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if slot < 0 || slot >= MaxSlots || g.state(slot) == Free {
+		return ErrNoSlot
+	}
+	if err := alter(g.memory.value); err != nil {
+		return err
+	}
+	g.memory.value.reweigh()
+	return nil
+}

@@ -1,0 +1,79 @@
+package loader
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// Steer attaches the group's program: from the next connection on it chooses.
+// fd is any listening socket of the SO_REUSEPORT group; the attachment lasts as
+// long as one socket of that group does. An earlier program is replaced, with
+// no connection lost; see Steerers to find out whether there is one.
+func (g *Group) Steer(fd int) (err error) {
+	defer wrap(&err, "steer group %s", g.name)
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_EBPF, g.steer.FD())
+}
+
+// Unsteer gives the choice back to the kernel's hash. It is no error if no program was attached.
+func (g *Group) Unsteer(fd int) (err error) {
+	defer wrap(&err, "give group %s back to the kernel", g.name)
+	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
+}
+
+// ProgramID is the kernel's number of the group's program, to compare with Steerers.
+func (g *Group) ProgramID() (uint32, error) {
+	info, err := g.steer.Info()
+	if err != nil {
+		return 0, fmt.Errorf("group %s: %w", g.name, err)
+	}
+	id, _ := info.ID()
+	return uint32(id), nil
+}
+
+// Steerers tells, by socket cookie, which program chooses among the sockets of
+// each SO_REUSEPORT group that has one, in the calling thread's network
+// namespace. The number is 0 for a classic BPF program.
+func Steerers() (programs map[uint64]uint32, err error) {
+	defer wrap(&err, "read who steers")
+	var objects struct {
+		WhoSteers *ebpf.Program `ebpf:"who_steers"`
+	}
+	if err := load(&objects, nil); err != nil {
+		return nil, err
+	}
+	defer objects.WhoSteers.Close()
+	out, err := iterate(objects.WhoSteers)
+	if err != nil {
+		return nil, err
+	}
+	programs = make(map[uint64]uint32)
+	for ; len(out) >= 16; out = out[16:] {
+		programs[binary.LittleEndian.Uint64(out)] = uint32(binary.LittleEndian.Uint64(out[8:]))
+	}
+	return programs, nil
+}
+
+// iterate runs an iterator over the sockets of the calling thread's network namespace.
+func iterate(program *ebpf.Program) ([]byte, error) {
+	iter, err := link.AttachIter(link.IterOptions{Program: program})
+	if err != nil {
+		return nil, &UnsupportedError{Feature: "the iterator over TCP sockets", MinKernel: "6.1", Err: err}
+	}
+	defer iter.Close()
+	reader, err := iter.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer reader.Close()
+	return io.ReadAll(reader)
+}
