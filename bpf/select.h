@@ -7,20 +7,26 @@
  * Slots stand in blocks of eight. A block's hint is one word,
  *
  *     key << 16 | mask        key:  the lowest score in the block
- *                             mask: the slots that have it
+ *                             mask: all slots that have it
+ *                             mask 0: key is only a bound, no score is lower
  *
  * and a pick reads the hints only: the lowest key, then one of all slots tied
  * for it, each equally likely. What keeps this exact without a lock:
  *
  *   1. A hint may be too low, never too high. So the slot that a hint names is
  *      checked against its own counts; where they disagree the block is scanned
- *      anew (rescan) and the pick starts again.
+ *      anew (rescan) and the pick starts again. A block with the lowest key but
+ *      no mask is scanned too.
  *   2. Who takes a slot first takes it out of the mask (compare-and-swap), then
  *      raises its count. Two CPUs can't take the same place, and a burst that
- *      arrives before any handshake ends spreads.
+ *      arrives before any handshake ends spreads. When the mask runs empty, all
+ *      scores in the block are above the key: key + 1 is the new bound.
  *   3. Who lowers a score first lowers the count, then bumps the block's seq,
  *      then lowers the hint. A rescan that ran at the same time sees the new
  *      count, or the new seq, and then forgets its result (HINT_UNKNOWN).
+ *
+ * So in the steady state, where closes and picks alternate, nothing is scanned:
+ * the close names the slot, and the next pick takes it.
  *
  * When it behaves badly: a load that a worker publishes changes without any
  * event here, so blocks with such slots are scanned at every pick.
@@ -28,9 +34,11 @@
 #ifndef SOCKDIST_SELECT_H
 #define SOCKDIST_SELECT_H
 
-#define HINT_UNKNOWN 0ULL         /* scan the block; sorts below every known hint */
+#define HINT_UNKNOWN 0ULL         /* no score is below 0: a bound that always holds */
 #define KEY_NONE     (~0ULL >> 17) /* nothing to pick here */
 #define COUNT_MAX    0xfffffULL    /* a slot's count saturates here, so that a key has 47 bits */
+
+#define MASK         0xffULL
 
 #define NO_SLOT   (-1)
 #define NO_LIVE   (-2) /* no slot is live */
@@ -123,23 +131,17 @@ subprogram int rescan(struct group *g, const struct loads *loads, __u32 block)
 	return 0;
 }
 
-/* Hints are read eight at a time: those of a quarter of the slots. */
-static __always_inline __u32 quarters(const struct group *g)
+/* Scans the blocks whose hint is the bound `key` and no more. */
+subprogram int rescan_bounds(struct group *g, const struct loads *loads, __u64 key)
 {
-	return (g->blocks + 7) / 8;
-}
-
-subprogram int rescan_unknown(struct group *g, const struct loads *loads)
-{
-	__u32 b, read;
+	__u32 b;
 
 	if (!g || !loads)
 		return 0;
-	read = quarters(g) * 8;
 	for (b = 0; b < BLOCKS; b++) {
-		if (b >= read)
+		if (b >= g->blocks)
 			break;
-		if (load_once(g->hint[b]) == HINT_UNKNOWN)
+		if (load_once(g->hint[b]) == key << 16)
 			rescan(g, loads, b);
 	}
 	return 0;
@@ -167,7 +169,7 @@ static __always_inline void lower_hint(struct group *g, __u32 i)
 	fetch_add(&g->seq[block], 1);
 	hint = load_once(g->hint[block]);
 	key = slot_key(&g->slot[mask_index(i, SLOTS - 1)], 0);
-	if (hint == HINT_UNKNOWN || key == KEY_NONE || key > hint >> 16)
+	if (key == KEY_NONE || key > hint >> 16 || (key == hint >> 16 && !(hint & MASK)))
 		return;
 	lower = (key < hint >> 16 ? key << 16 : hint) | 1ULL << (i % BLOCK);
 	if (lower != hint && compare_and_swap(&g->hint[block], hint, lower) != hint)
@@ -205,25 +207,15 @@ static __always_inline __u32 select_bit(__u64 x, __u64 sums, __u64 n)
 	return byte * 8 + bytes_up_to(spread * EACH_BYTE, n);
 }
 
-static __always_inline __u64 least_of(const __u64 *hint, __u64 least)
-{
-	__u32 b;
-
-	unrolled
-	for (b = 0; b < 8; b++)
-		least = smaller(least, load_once(hint[b]));
-	return least;
-}
-
 static __always_inline __u64 least_hint(const struct group *g)
 {
-	__u64 least = least_of(&g->hint[0], KEY_NONE << 16);
+	__u64 least = KEY_NONE << 16 | MASK;
+	__u32 b;
 
-	if (quarters(g) > 1)
-		least = least_of(&g->hint[8], least);
-	if (quarters(g) > 2) {
-		least = least_of(&g->hint[16], least);
-		least = least_of(&g->hint[24], least);
+	for (b = 0; b < BLOCKS; b++) {
+		if (b >= g->blocks)
+			break;
+		least = smaller(least, load_once(g->hint[b]));
 	}
 	return least;
 }
@@ -234,11 +226,10 @@ static __always_inline __u64 ties_of(const __u64 *hint, __u64 key)
 	__u64 ties = 0;
 	__u32 b;
 
-	unrolled
 	for (b = 0; b < 8; b++) {
 		__u64 word = load_once(hint[b]);
 
-		ties |= (word & 0xff & is_zero(word >> 16 ^ key)) << (b * 8);
+		ties |= (word & MASK & is_zero(word >> 16 ^ key)) << (b * 8);
 	}
 	return ties;
 }
@@ -246,38 +237,23 @@ static __always_inline __u64 ties_of(const __u64 *hint, __u64 key)
 /* One of the slots whose hint has the key, or NO_SLOT if the last has just been taken. */
 static __always_inline int one_of(const struct group *g, __u64 key, __u32 random)
 {
-	__u64 ties[4] = {}, sums[4] = {}, total, n;
-	__u32 q = 0;
+	__u64 ties[BLOCKS / 8] = {}, sums[BLOCKS / 8] = {}, total = 0, n;
+	__u32 q;
 
-	ties[0] = ties_of(&g->hint[0], key);
-	if (quarters(g) > 1)
-		ties[1] = ties_of(&g->hint[8], key);
-	if (quarters(g) > 2) {
-		ties[2] = ties_of(&g->hint[16], key);
-		ties[3] = ties_of(&g->hint[24], key);
+	for (q = 0; q < BLOCKS / 8; q++) {
+		if (q * 8 >= g->blocks)
+			break;
+		ties[q] = ties_of(&g->hint[q * 8], key);
+		sums[q] = byte_counts(ties[q]) * EACH_BYTE;
+		total += sums[q] >> 56;
 	}
-	sums[0] = byte_counts(ties[0]) * EACH_BYTE;
-	total = sums[0] >> 56;
-	if (quarters(g) > 1) {
-		unrolled
-		for (q = 1; q < 4; q++) {
-			sums[q] = byte_counts(ties[q]) * EACH_BYTE;
-			total += sums[q] >> 56;
-		}
-	}
-	if (!total)
-		return NO_SLOT;
 	n = (__u64)random * total >> 32;
-	if (n < sums[0] >> 56)
-		return select_bit(ties[0], sums[0], n);
-	n -= sums[0] >> 56;
-	if (n < sums[1] >> 56)
-		return 64 + select_bit(ties[1], sums[1], n);
-	n -= sums[1] >> 56;
-	if (n < sums[2] >> 56)
-		return 128 + select_bit(ties[2], sums[2], n);
-	n -= sums[2] >> 56;
-	return 192 + select_bit(ties[3], sums[3], n);
+	for (q = 0; q < BLOCKS / 8; q++) {
+		if (n < sums[q] >> 56)
+			return q * 64 + select_bit(ties[q], sums[q], n);
+		n -= sums[q] >> 56;
+	}
+	return NO_SLOT;
 }
 
 /* Adds a pick to slot i unless it got full meanwhile. */
@@ -303,8 +279,8 @@ static __always_inline int claim(struct group *g, __u32 i, __u64 key)
 	if (hint >> 16 != key || !(hint & bit))
 		return 0;
 	rest = hint & ~bit;
-	if (!(rest & 0xff))
-		rest = HINT_UNKNOWN;
+	if (!(rest & MASK))
+		rest = (key + 1) << 16;
 	return compare_and_swap(&g->hint[block], hint, rest) == hint;
 }
 
@@ -341,12 +317,12 @@ subprogram int try_least(struct group *g, const struct loads *loads, __u32 rando
 		return NO_SLOT;
 	least = least_hint(g);
 	key = least >> 16;
-	if (least == HINT_UNKNOWN) {
-		rescan_unknown(g, loads);
-		return AGAIN;
-	}
 	if (key == KEY_NONE)
 		return none_reason(g);
+	if (!(least & MASK)) {
+		rescan_bounds(g, loads, key);
+		return AGAIN;
+	}
 	i = one_of(g, key, random);
 	if (i < 0)
 		return AGAIN;
@@ -406,7 +382,7 @@ static __always_inline __u32 mix(__u32 x)
 subprogram int pick_p2c(struct group *g, const struct loads *loads, __u32 random)
 {
 	__u32 turns, a, b;
-	__u64 key_a, key_b;
+	__u64 key_a, key_b, extra_a = 0, extra_b = 0;
 
 	if (!g || !loads || !g->turns)
 		return NO_SLOT;
@@ -416,8 +392,12 @@ subprogram int pick_p2c(struct group *g, const struct loads *loads, __u32 random
 	b -= b >= turns ? turns : 0;
 	a = g->order[mask_index(a, ORDER - 1)];
 	b = g->order[mask_index(b, ORDER - 1)];
-	key_a = slot_key(&g->slot[mask_index(a, SLOTS - 1)], slot_load(g, loads, a));
-	key_b = slot_key(&g->slot[mask_index(b, SLOTS - 1)], slot_load(g, loads, b));
+	if (g->reporting) {
+		extra_a = slot_load(g, loads, a);
+		extra_b = slot_load(g, loads, b);
+	}
+	key_a = slot_key(&g->slot[mask_index(a, SLOTS - 1)], extra_a);
+	key_b = slot_key(&g->slot[mask_index(b, SLOTS - 1)], extra_b);
 	if (key_b < key_a)
 		a = b;
 	if (take_if_pickable(g, a))

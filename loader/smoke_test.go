@@ -2,11 +2,8 @@ package loader
 
 import (
 	"net"
-	"sync/atomic"
 	"testing"
 )
-
-var testNumber atomic.Int64
 
 func TestSmoke(t *testing.T) {
 	h := newHost(t)

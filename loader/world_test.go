@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -14,6 +15,9 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 )
+
+// testNumber makes names unique within a run.
+var testNumber atomic.Int64
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -25,7 +29,7 @@ func newHost(t testing.TB) *Host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(filepath.Dir(mount), fmt.Sprintf("sockdist-test-%d-%d", os.Getpid(), os.Getuid()+int(testNumber.Add(1))))
+	dir := filepath.Join(filepath.Dir(mount), fmt.Sprintf("sockdist-test-%d-%d", os.Getpid(), testNumber.Add(1)))
 	h, err := Open(Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
