@@ -7,6 +7,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/sockdist/sockdist/loader"
+	"github.com/sockdist/sockdist/userspace/control"
 	"github.com/spf13/cobra"
 )
 
@@ -40,6 +41,9 @@ func report(env *environment, err error) int {
 		return exitDone
 	}
 	fmt.Fprintln(env.err, "sockdist:", oneLine(err))
+	if lines, ok := startFailure(err); ok && len(lines) > 0 {
+		fmt.Fprintln(env.err, "  "+strings.Join(lines, "\n  "))
+	}
 	var verifier *ebpf.VerifierError
 	if env.verbose && errors.As(err, &verifier) {
 		fmt.Fprintf(env.err, "%+v\n", verifier)
@@ -59,5 +63,10 @@ func exitCode(err error) int {
 }
 
 func oneLine(err error) string {
+	var failed *control.StartError
+	if errors.As(err, &failed) && len(failed.Output) > 0 {
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		return first
+	}
 	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
 }

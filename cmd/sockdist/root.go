@@ -64,6 +64,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 this kernel or this user can't.`,
 
 // verbs makes the commands, in the order of the help.
 var verbs = []func(*environment) *cobra.Command{
+	newRun,
+	newRelay,
 	newPolicy,
 	newDrain,
 	newUndrain,

@@ -11,7 +11,7 @@ import (
 
 // Modules are what the guest loads: Debian's cloud kernels have these outside
 // the image. Modules that they need come along by themselves.
-var Modules = []string{"inet_diag", "tcp_diag", "veth"}
+var Modules = []string{"inet_diag", "tcp_diag", "veth", "tun"}
 
 // ErrUnknown is wrapped for a name that is not in All.
 var ErrUnknown = errors.New("no such kernel")

@@ -1,0 +1,74 @@
+# The two commands of the README are `make demo` and `make test`. Both work on a
+# fresh Debian or Ubuntu with Go; what they install, they say.
+
+GO      ?= go
+PREFIX  ?= /usr/local
+# Tests load BPF programs, make namespaces and cgroups: as root, or through sudo.
+SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo "sudo -E env PATH=$$PATH")
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: build
+build: bin/sockdist ## build bin/sockdist
+
+bin/sockdist: FORCE
+	$(GO) build -o $@ ./cmd/sockdist
+
+.PHONY: FORCE
+FORCE:
+
+.PHONY: demo
+demo: build ## see it work: the kernel's hash and sockdist side by side, ten seconds (needs root)
+	$(SUDO) bin/sockdist demo
+
+.PHONY: test
+test: deps ## all tests on this machine's kernel (needs root; installs the servers that tests use)
+	$(SUDO) $(GO) test -race -timeout 20m -p 2 ./...
+
+.PHONY: test-kernels
+test-kernels: ## loader and data plane on Linux 6.1, 6.12 and Debian's newest, under qemu
+	scripts/deps kernels
+	$(GO) run ./internal/kernels/cmd/kernels $(KERNELFLAGS) ./loader ./internal/kernels/selftest
+
+.PHONY: bench-pick
+bench-pick: ## what a pick costs, by policy and number of slots
+	@$(GO) build -o bin/pick ./bench/pick
+	$(SUDO) bin/pick
+
+.PHONY: deps
+deps: ## install the servers and tools that tests use, from Debian's packages and npm
+	scripts/deps servers
+
+.PHONY: generate
+generate: ## compile the BPF object anew (needs clang and libbpf's headers)
+	scripts/deps generate
+	BPF2GO_CC=clang-14 BPF2GO_STRIP=llvm-strip-14 $(GO) generate ./loader
+
+.PHONY: check-generated
+check-generated: generate ## … and fail if it differs from what is committed
+	git diff --exit-code --stat -- loader/object_bpfel.go loader/object_bpfel.o
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck, direction of imports
+	scripts/lint
+
+.PHONY: fuzz
+fuzz: ## fuzz the parsers for a while (FUZZTIME=10s each)
+	scripts/fuzz
+
+.PHONY: man
+man: build ## man pages into man/
+	bin/sockdist man man
+
+.PHONY: install
+install: build ## bin, man pages and completions below PREFIX
+	install -D bin/sockdist $(DESTDIR)$(PREFIX)/bin/sockdist
+	bin/sockdist man $(DESTDIR)$(PREFIX)/share/man/man1
+	mkdir -p $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	bin/sockdist completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/sockdist
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin man

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/sockdist/sockdist/loader"
+	"github.com/sockdist/sockdist/userspace/control"
+	"github.com/sockdist/sockdist/userspace/sockets"
+)
+
+// A kernel gives the supervisor what it needs of the loader.
+type kernel struct {
+	host   *loader.Host
+	policy loader.Policy
+	udp    bool
+}
+
+func (k *kernel) Open(app control.App) (control.Steering, error) {
+	if err := k.clear(app.Name); err != nil {
+		return nil, err
+	}
+	pinned, err := k.host.CreateApp(loader.AppSpec{Name: app.Name, Cgroup: app.Cgroup, Ports: app.Ports, UDP: k.udp})
+	if err != nil {
+		return nil, err
+	}
+	events, err := openEvents(pinned)
+	if err != nil {
+		err = errors.Join(err, pinned.Destroy())
+		pinned.Close()
+		return nil, err
+	}
+	return &steering{kernel: k, app: pinned, events: events, groups: make(map[sockets.Group]*loader.Group)}, nil
+}
+
+func openEvents(app *loader.App) (*loader.Events, error) {
+	if err := app.SetSupervisor(os.Getpid()); err != nil {
+		return nil, err
+	}
+	return app.Events()
+}
+
+// clear removes what an earlier supervisor of that name left; none runs any more.
+func (k *kernel) clear(name string) error {
+	groups, err := allGroups(k.host)
+	if err != nil {
+		return err
+	}
+	defer closeGroups(groups)
+	for _, g := range groups {
+		if g.Spec().App == name {
+			if err := g.Destroy(); err != nil {
+				return err
+			}
+		}
+	}
+	app, err := k.host.App(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer app.Close()
+	return app.Destroy()
+}
+
+// steering is the kernel side of one running app.
+type steering struct {
+	*kernel
+	app    *loader.App
+	events *loader.Events
+
+	mu     sync.Mutex
+	groups map[sockets.Group]*loader.Group
+}
+
+func (s *steering) Next() (control.Event, error) {
+	e, err := s.events.Read()
+	if err != nil {
+		return control.Event{}, err
+	}
+	kind := map[loader.EventKind]control.EventKind{
+		loader.Listening: control.Listening, loader.Closed: control.Closed, loader.Stranger: control.Stranger,
+	}[e.Kind]
+	return control.Event{Kind: kind, Cookie: e.Cookie, Cgroup: e.Cgroup, Address: e.Address}, nil
+}
+
+func (s *steering) Adopt(slot int, where sockets.Group, l control.Listener) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, err := s.group(where)
+	if err != nil {
+		return err
+	}
+	if err := add(g, slot, l); err != nil {
+		return explainListener(err)
+	}
+	// A new SO_REUSEPORT group, such as after all workers died, knows nothing of the program.
+	if err := g.Steer(l.FD); err != nil {
+		return err
+	}
+	return adoptEarly(g, where)
+}
+
+// add replaces what the slot had: a worker that closed its listener and opened another.
+func add(g *loader.Group, slot int, l control.Listener) error {
+	listener := loader.Listener{FD: l.FD, PID: l.PID, Start: l.Start}
+	_, err := g.Add(slot, listener)
+	if errors.Is(err, loader.ErrSlotTaken) {
+		return fmt.Errorf("the worker listens twice on this address, and only one of the two is steered: %w", err)
+	}
+	return err
+}
+
+func explainListener(err error) error {
+	switch {
+	case errors.Is(err, loader.ErrNotListening):
+		return fmt.Errorf("%w: %w", control.ErrNotListening, err)
+	case errors.Is(err, loader.ErrMPTCP):
+		return fmt.Errorf("%w: turn multipath TCP off in the server (Go: GODEBUG=multipathtcp=0)", err)
+	case errors.Is(err, loader.ErrNotShared):
+		return fmt.Errorf("%w: it was bound on a port that --port does not name, or set the option off itself", err)
+	}
+	return err
+}
+
+func (s *steering) group(where sockets.Group) (*loader.Group, error) {
+	if g := s.groups[where]; g != nil {
+		return g, nil
+	}
+	netns, _, err := sockets.NetNSOf(0)
+	if err != nil {
+		return nil, err
+	}
+	spec := loader.GroupSpec{App: s.app.Name(), Address: where.Address, V6Only: where.V6Only, NetNS: netns, Policy: s.policy}
+	for _, spec.Name = range groupNames(s.app.Name(), where) {
+		g, err := s.host.CreateGroup(spec)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err == nil {
+			s.groups[where] = g
+		}
+		return g, err
+	}
+	return nil, fmt.Errorf("group %s: %w: detach it, or take another --name", spec.Name, fs.ErrExist)
+}
+
+// groupNames are the names for an app's group, the shortest first: web-80, and
+// where an app listens on a port more than once web-80-127-0-0-1.
+func groupNames(app string, where sockets.Group) []string {
+	port := fmt.Sprintf("%s-%d", app, where.Address.Port())
+	host := strings.Map(func(r rune) rune {
+		if r == '.' || r == ':' || r == '%' {
+			return '-'
+		}
+		return r
+	}, where.Address.Addr().String())
+	names := []string{port, port + "-" + host}
+	for i, name := range names {
+		names[i] = name[:min(len(name), loader.MaxName)]
+	}
+	return names
+}
+
+// adoptEarly counts connections that a worker got before its slot: those of the first moments.
+func adoptEarly(g *loader.Group, where sockets.Group) error {
+	here, err := sockets.Connections(sockets.Address{Host: where.Address.Addr(), Port: where.Address.Port()})
+	if err != nil || len(here) == 0 {
+		return err
+	}
+	s, err := g.Snapshot()
+	if err != nil {
+		return err
+	}
+	counted, slotOf := 0, make(map[int]int)
+	for _, slot := range s.Slots {
+		counted += int(slot.Connections)
+		slotOf[slot.PID] = slot.Slot
+	}
+	if counted >= len(here) {
+		return nil
+	}
+	owner, err := owners(here, slotOf)
+	if err != nil {
+		return err
+	}
+	_, err = g.Adopt(owner)
+	return err
+}
+
+// owners tells which slot has which accepted connection, by the process that holds it.
+func owners(connections []sockets.Connection, slotOf map[int]int) (map[uint64]int, error) {
+	var inodes []uint32
+	for _, c := range connections {
+		if c.Inode != 0 {
+			inodes = append(inodes, c.Inode)
+		}
+	}
+	holders, err := sockets.Holders(inodes)
+	var hidden *sockets.HiddenError
+	if err != nil && !errors.As(err, &hidden) {
+		return nil, err
+	}
+	owner := make(map[uint64]int)
+	for _, c := range connections {
+		for _, holder := range holders[c.Inode] {
+			if slot, ok := slotOf[holder.PID]; ok && c.Inode != 0 {
+				owner[c.Cookie] = slot
+			}
+		}
+	}
+	return owner, nil
+}
+
+func (s *steering) Release(slot int, where sockets.Group) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.groups[where]
+	if g == nil {
+		return nil
+	}
+	return ignoreNoSlot(g.Remove(slot))
+}
+
+func (s *steering) Drain(slot int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all error
+	for _, g := range s.groups {
+		all = errors.Join(all, ignoreNoSlot(g.Drain(slot)))
+	}
+	return all
+}
+
+func ignoreNoSlot(err error) error {
+	if errors.Is(err, loader.ErrNoSlot) {
+		return nil
+	}
+	return err
+}
+
+func (s *steering) Traffic() (map[int]control.Traffic, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	traffic := make(map[int]control.Traffic)
+	for _, g := range s.groups {
+		snapshot, err := g.Snapshot()
+		if err != nil {
+			return nil, err
+		}
+		for _, slot := range snapshot.Slots {
+			t := traffic[slot.Slot]
+			t.Connections += slot.Connections
+			t.Pending += slot.Pending
+			traffic[slot.Slot] = t
+		}
+	}
+	return traffic, nil
+}
+
+func (s *steering) Detach() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.events.Close()
+	for _, g := range s.groups {
+		all = errors.Join(all, g.Destroy())
+		g.Close()
+	}
+	all = errors.Join(all, s.app.Destroy())
+	s.app.Close()
+	return all
+}

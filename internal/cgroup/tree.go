@@ -1,0 +1,167 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"golang.org/x/sys/unix"
+)
+
+// folder holds the trees of all apps, below the mount point.
+const folder = "sockdist"
+
+// A Tree is the cgroup of one app. Its leaves are its workers.
+type Tree struct {
+	directory
+
+	lock *os.File
+}
+
+var nameRule = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_:-]{0,62}$`)
+
+// CheckName tells whether an app may have this name: 1 to 63 letters, digits,
+// '_', ':' and '-', the last two not at the start. The names of a cgroup's own
+// files have a dot.
+func CheckName(app string) error {
+	if !nameRule.MatchString(app) {
+		return fmt.Errorf("%q can't be the name of an app: take 1 to 63 letters, digits, '-', '_' and ':', "+
+			"starting with a letter, a digit or '_'", app)
+	}
+	return nil
+}
+
+// Create opens the tree of an app, made now if need be, and locks it. A tree
+// that an earlier process left comes back with its leaves and the processes in
+// them. Errors wrap [ErrInUse] when another process has the lock, and
+// [ErrUnavailable] when this user or container may not make cgroups here.
+func (m *Mount) Create(app string) (*Tree, error) {
+	if err := CheckName(app); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(m.Dir, folder, app)
+
+	// Another process may be removing the same folders: after a few rounds
+	// one of the two is through.
+	for range 100 {
+		if err := os.MkdirAll(path, 0o755); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, refused(path, err)
+		}
+		lock, err := lockDirectory(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case errors.Is(err, unix.EWOULDBLOCK):
+			return nil, fmt.Errorf("app %s is %w: choose another name, or end that one first", app, ErrInUse)
+		case err != nil:
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		return &Tree{directory: directory{path: path}, lock: lock}, nil
+	}
+	return nil, fmt.Errorf("lock %s: it is being removed again and again by another process", path)
+}
+
+// lockDirectory returns [fs.ErrNotExist] when the directory was removed
+// between opening and locking.
+func lockDirectory(path string) (*os.File, error) {
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		dir.Close()
+		return nil, err
+	}
+	locked, err := dir.Stat()
+	if err == nil {
+		var present os.FileInfo
+		if present, err = os.Stat(path); err == nil && !os.SameFile(locked, present) {
+			err = fs.ErrNotExist
+		}
+	}
+	if err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return dir, nil
+}
+
+// refused explains why a cgroup couldn't be made.
+func refused(path string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS):
+		return fmt.Errorf("make cgroup %s: no permission: run as root, and in a container with a writable "+
+			"/sys/fs/cgroup (--privileged): %w", path, errors.Join(err, ErrUnavailable))
+	case errors.Is(err, unix.EAGAIN):
+		return fmt.Errorf("make cgroup %s: cgroup.max.descendants or cgroup.max.depth above it is reached: %w",
+			path, errors.Join(err, ErrUnavailable))
+	}
+	return fmt.Errorf("make cgroup %s: %w", path, errors.Join(err, ErrUnavailable))
+}
+
+// Leaf opens the leaf of a worker, made now if need be.
+func (t *Tree) Leaf(worker string) (*Leaf, error) {
+	if err := CheckName(worker); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(t.path, worker)
+	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, refused(path, err)
+	}
+	id, err := inode(path)
+	if err != nil {
+		return nil, err
+	}
+	return &Leaf{directory: directory{path: path}, id: id}, nil
+}
+
+// Remove removes the tree with all its leaves, and the folder of all apps
+// when this was the last one. It fails while a process lives in the tree;
+// what is already gone is no error. The tree stays locked.
+func (t *Tree) Remove() error {
+	if err := t.directory.Remove(); err != nil {
+		return err
+	}
+	// Others may have trees in there, so a refusal is no error.
+	_ = unix.Rmdir(filepath.Dir(t.path))
+	return nil
+}
+
+// Close gives up the lock. It removes nothing.
+func (t *Tree) Close() error {
+	if err := t.lock.Close(); err != nil {
+		return fmt.Errorf("unlock %s: %w", t.path, err)
+	}
+	return nil
+}
+
+// A Leaf is the cgroup of one worker.
+type Leaf struct {
+	directory
+
+	id uint64
+}
+
+// ID returns the number under which the kernel knows the leaf, as
+// bpf_get_current_cgroup_id reports it: its inode.
+func (l *Leaf) ID() uint64 { return l.id }
+
+// Open returns a descriptor of the leaf, for CLONE_INTO_CGROUP.
+func (l *Leaf) Open() (*os.File, error) {
+	fd, err := unix.Open(l.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open cgroup %s: %w", l.path, err)
+	}
+	return os.NewFile(uintptr(fd), l.path), nil
+}
+
+func inode(path string) (uint64, error) {
+	var stat unix.Stat_t
+	if err := unix.Stat(path, &stat); err != nil {
+		return 0, fmt.Errorf("stat cgroup %s: %w", path, err)
+	}
+	return stat.Ino, nil
+}

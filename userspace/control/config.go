@@ -1,0 +1,153 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sockdist/sockdist/internal/cgroup"
+	"github.com/sockdist/sockdist/userspace/control/output"
+)
+
+const (
+	// MaxWorkers is how many slots a group has.
+	MaxWorkers = 256
+
+	// DefaultGrace is a good [Config.Grace].
+	DefaultGrace = 30 * time.Second
+
+	// DefaultStopTimeout stands for a zero [Config.StopTimeout].
+	DefaultStopTimeout = 10 * time.Second
+)
+
+// Config says what to run. Name and Command are needed; the zero value of
+// every other field is good.
+type Config struct {
+	// Name is the app's, and that of its cgroup: see [cgroup.CheckName].
+	Name string
+
+	// Command is the program, looked for on PATH, and its arguments.
+	Command []string
+
+	// Workers is how many, up to [MaxWorkers]; 0 means [AutoWorkers].
+	Workers int
+
+	// Ports are those to share; none means all that the workers listen on.
+	Ports []uint16
+
+	// User is whom the workers run as: USER or USER:GROUP, names or numbers.
+	// Empty means the user of this process.
+	User string
+
+	// Pin has worker i run on the i-th of this process's CPUs only, counting
+	// from the first one again when they are used up.
+	Pin bool
+
+	// Env are NAME=VALUE for the workers, on top of all others.
+	Env []string
+
+	// Grace is how long the end waits for connections to be closed.
+	Grace time.Duration
+
+	// StopTimeout is how long workers have from SIGTERM to SIGKILL.
+	StopTimeout time.Duration
+
+	// Log is the format of what workers print.
+	Log output.Format
+
+	// Stdout and Stderr are where it goes. Nil means this process's own. With
+	// Relay set they must be descriptors that the relay inherits: os.Files.
+	Stdout, Stderr io.Writer
+
+	// Relay is the command that reads what workers print, as in
+	// {"/proc/self/exe", "output"}; it has to call [output.Serve] with the
+	// format that comes as one more argument. Without it this process reads
+	// by itself, and then its sudden death breaks the workers' pipes.
+	Relay []string
+
+	// Logger takes what the supervisor itself has to say. Nil means
+	// [slog.Default].
+	Logger *slog.Logger
+}
+
+// complete checks the configuration and fills in what was left open.
+func (c *Config) complete() error {
+	if err := cgroup.CheckName(c.Name); err != nil {
+		return err
+	}
+	if c.Workers < 0 || c.Workers > MaxWorkers {
+		return fmt.Errorf("%d workers: take 1 to %d, or 0 for one for each CPU", c.Workers, MaxWorkers)
+	}
+	if err := checkAssignments(c.Env); err != nil {
+		return err
+	}
+	if c.Workers == 0 {
+		n, err := AutoWorkers()
+		if err != nil {
+			return err
+		}
+		c.Workers = n
+	}
+	if c.StopTimeout == 0 {
+		c.StopTimeout = DefaultStopTimeout
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c.completeOutput()
+}
+
+func (c *Config) completeOutput() error {
+	if c.Stdout == nil {
+		c.Stdout = os.Stdout
+	}
+	if c.Stderr == nil {
+		c.Stderr = os.Stderr
+	}
+	if c.Log == output.Auto {
+		c.Log = output.Plain
+		if isTerminal(c.Stdout) {
+			c.Log = output.Prefix
+		}
+	}
+	if len(c.Relay) == 0 {
+		return nil
+	}
+	for _, stream := range []io.Writer{c.Stdout, c.Stderr} {
+		if _, ok := stream.(*os.File); !ok {
+			return fmt.Errorf("the output of workers goes to a %T, which a relay can't inherit", stream)
+		}
+	}
+	return nil
+}
+
+// findCommand returns the path of the program, or says why it can't run.
+func findCommand(command []string) (string, error) {
+	if len(command) == 0 {
+		return "", errors.New("no command to run")
+	}
+	path, err := exec.LookPath(command[0])
+	if errors.Is(err, exec.ErrDot) {
+		return "", fmt.Errorf("%s is in the current folder, which PATH shouldn't name: write ./%s: %w",
+			command[0], command[0], err)
+	}
+	if err != nil {
+		return "", fmt.Errorf("no such command: %w", err)
+	}
+	return path, nil
+}
+
+func isTerminal(stream io.Writer) bool {
+	file, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
+	return err == nil
+}

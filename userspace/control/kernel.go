@@ -1,0 +1,104 @@
+package control
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/sockdist/sockdist/userspace/sockets"
+)
+
+// Kernel is the kernel side of sockdist, as a supervisor sees it.
+type Kernel interface {
+	// Open puts the hooks for a new app in place, and has its events kept
+	// from then on. No worker runs yet. What an earlier supervisor left under
+	// the same name is of no use any more and is replaced: the cgroup is
+	// locked and has no process.
+	Open(App) (Steering, error)
+}
+
+// App says what the hooks are for.
+type App struct {
+	Name string
+	// Cgroup is the absolute path of the app's cgroup. Workers live in leaves
+	// below.
+	Cgroup string
+	// Ports are those that the workers share; none means every port that a
+	// worker binds.
+	Ports []uint16
+}
+
+// Steering is the kernel side of one app. Next is called by one goroutine, the
+// other methods by several.
+type Steering interface {
+	// Next returns the next event, and waits for it. After Detach it returns
+	// an error that wraps os.ErrClosed.
+	Next() (Event, error)
+
+	// Adopt gives a worker's listener the slot in its group. The group is
+	// made on first use. A slot whose socket has closed can be taken again,
+	// and keeps what an operator set for it. The descriptor is the caller's,
+	// who closes it next: no copy of it may stay. An error that wraps
+	// ErrNotListening says that the socket closed meanwhile.
+	Adopt(slot int, g sockets.Group, l Listener) error
+
+	// Release frees the slot, which won't be taken again, in the group.
+	Release(slot int, g sockets.Group) error
+
+	// Drain stops picks of the slot in all groups, unless no other slot is
+	// left. A slot that is in no group is no error.
+	Drain(slot int) error
+
+	// Traffic returns what each slot has, in all groups together. Slots with
+	// nothing may be missing.
+	Traffic() (map[int]Traffic, error)
+
+	// Detach removes the groups, the hooks and all that was pinned for them,
+	// and ends Next.
+	Detach() error
+}
+
+// ErrNotListening is wrapped by Steering.Adopt for a socket that doesn't
+// listen any more.
+var ErrNotListening = errors.New("not listening")
+
+// Listener is a worker's listening socket.
+type Listener struct {
+	FD int
+	// PID and Start (in clock ticks since boot) say who serves it, for
+	// display.
+	PID   int
+	Start uint64
+	// Cookie is the socket's number that is never given twice.
+	Cookie uint64
+}
+
+// Traffic is what a slot has.
+type Traffic struct {
+	// Connections are established, accepted or not.
+	Connections uint64
+	// Pending are picks whose handshake isn't finished.
+	Pending uint64
+}
+
+// EventKind says what happened.
+type EventKind int
+
+const (
+	// Listening: a process of the app began to listen.
+	Listening EventKind = iota + 1
+	// Closed: a listener of the app ended.
+	Closed
+	// Stranger: a worker was refused a port, because somebody outside of the
+	// app listens there.
+	Stranger
+)
+
+// Event tells of a listening socket.
+type Event struct {
+	Kind EventKind
+	// Cookie is the socket's. A Stranger event has none.
+	Cookie uint64
+	// Cgroup is the ID of the worker's leaf. A Stranger event has none.
+	Cgroup  uint64
+	Address netip.AddrPort
+}

@@ -1,0 +1,129 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// process is a child of this process. It is waited for from its start on, by
+// a goroutine that costs no thread.
+type process struct {
+	pid  int
+	file *os.File // a pidfd, so a signal never reaches another process
+
+	done chan struct{} // closed when exit is set
+	exit exit
+}
+
+// program is what to start, and how.
+type program struct {
+	path        string
+	args        []string // the first is the name
+	environment []string
+	files       []*os.File // 0, 1, 2 …
+	cgroup      *os.File   // nil: ours
+	who         *account   // nil: ourselves
+	cpu         int        // -1: all of ours
+	session     bool       // a session of its own, else just a process group
+}
+
+// start starts the program. An error wraps what exec says.
+func start(p program) (*process, error) {
+	if p.cpu < 0 {
+		return children.start(p)
+	}
+	var started *process
+	err := onCPU(p.cpu, func() (err error) {
+		started, err = children.start(p)
+		return err
+	})
+	return started, err
+}
+
+// fork is start without anybody who waits for the process.
+func fork(p program) (*process, error) {
+	pidfd := -1
+	attributes := &syscall.ProcAttr{
+		Env: p.environment,
+		Sys: &syscall.SysProcAttr{
+			Credential: p.who.credential(),
+			Setpgid:    !p.session,
+			Setsid:     p.session,
+			PidFD:      &pidfd,
+		},
+	}
+	for _, file := range p.files {
+		attributes.Files = append(attributes.Files, file.Fd())
+	}
+	if p.cgroup != nil {
+		attributes.Sys.UseCgroupFD, attributes.Sys.CgroupFD = true, int(p.cgroup.Fd())
+	}
+
+	pid, _, err := syscall.StartProcess(p.path, p.args, attributes)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", p.path, err)
+	}
+	// Only a descriptor that doesn't block is waited for without a thread.
+	if err := unix.SetNonblock(pidfd, true); err != nil {
+		_ = unix.Kill(pid, unix.SIGKILL)
+		_, _ = unix.Wait4(pid, nil, 0, nil)
+		return nil, fmt.Errorf("start %s: make its pidfd non-blocking: %w", p.path, err)
+	}
+	return &process{
+		pid:  pid,
+		file: os.NewFile(uintptr(pidfd), fmt.Sprintf("pidfd of %d", pid)),
+		done: make(chan struct{}),
+	}, nil
+}
+
+// wait takes the exit status when there is one.
+func (p *process) wait() {
+	defer close(p.done)
+	defer p.file.Close()
+
+	p.exit.unknown = true
+	conn, err := p.file.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = conn.Read(func(uintptr) bool {
+		for {
+			got, err := unix.Wait4(p.pid, &p.exit.status, unix.WNOHANG, nil)
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			p.exit.unknown = got != p.pid
+			return got == p.pid || err != nil
+		}
+	})
+}
+
+// isDone tells whether the process has ended.
+func (p *process) isDone() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// signal does nothing to a process that is gone.
+func (p *process) signal(sig unix.Signal) error {
+	conn, err := p.file.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	var failed error
+	if conn.Control(func(fd uintptr) { failed = unix.PidfdSendSignal(int(fd), sig, nil, 0) }) != nil {
+		return nil // closed, so the process is gone
+	}
+	if failed != nil && !errors.Is(failed, unix.ESRCH) {
+		return fmt.Errorf("send %s to process %d: %w", unix.SignalName(sig), p.pid, failed)
+	}
+	return nil
+}
