@@ -53,6 +53,12 @@ subprogram int expire_slot(struct group *g, __u32 i, __u32 epoch, int both)
 	return left;
 }
 
+/* Another CPU may have begun an epoch after `now` was read. */
+static __always_inline int epoch_over(__u64 now, __u64 began)
+{
+	return (__s64)(now - began) >= (__s64)epoch_jiffies;
+}
+
 /* Begins a new epoch; of CPUs that come at once, one does the work. */
 subprogram int next_epoch(struct group *g, __u64 now)
 {
@@ -62,7 +68,7 @@ subprogram int next_epoch(struct group *g, __u64 now)
 	if (!g)
 		return 0;
 	began = load_once(g->epoch_at);
-	if (now - began < epoch_jiffies || compare_and_swap(&g->epoch_at, began, now) != began)
+	if (!epoch_over(now, began) || compare_and_swap(&g->epoch_at, began, now) != began)
 		return 0;
 	g->epoch_ns = bpf_ktime_get_ns();
 	epoch = (__u32)fetch_add(&g->epoch, 1) + 1;
@@ -84,7 +90,7 @@ static __always_inline void keep_epoch(struct group *g)
 {
 	__u64 now = bpf_jiffies64();
 
-	if (now - load_once(g->epoch_at) >= epoch_jiffies)
+	if (epoch_over(now, load_once(g->epoch_at)))
 		next_epoch(g, now);
 }
 

@@ -95,9 +95,9 @@ static __always_inline void note_migration(struct sk_reuseport_md *ctx, struct g
 		return; /* not born yet: it will inherit from its new listener */
 	/* Its handshake is over, so the pick it just took is not pending. */
 	fetch_add(&g->slot[mask_index(i, SLOTS - 1)].picks, -1);
-	if (state == TCP_CLOSE)
-		return;
-	move_count(g, bpf_get_socket_cookie(moving), bpf_get_socket_cookie(listener), i);
+	if (state != TCP_CLOSE)
+		move_count(g, bpf_get_socket_cookie(moving), bpf_get_socket_cookie(listener), i);
+	lower_hint(g, i); /* it may have come without a count */
 }
 
 /* The socket of slot i, or an error if the slot is empty. */
