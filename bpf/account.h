@@ -55,11 +55,12 @@ static __always_inline void connection_opens(const struct sock *sk, struct origi
 	born->counted = 1;
 }
 
+/* g is NULL if the group is gone. */
 static __always_inline void forget_move(struct group *g, const struct sock *sk)
 {
 	__u64 cookie = bpf_get_socket_cookie((void *)sk);
 
-	if (!bpf_map_delete_elem(&moved, &cookie))
+	if (!bpf_map_delete_elem(&moved, &cookie) && g)
 		fetch_add(&g->moved, -1);
 }
 
@@ -69,8 +70,10 @@ static __always_inline void connection_closes(const struct sock *sk, struct orig
 	struct origin *origin;
 	__u32 i;
 
-	if (!g)
+	if (!g) {
+		forget_move(NULL, sk);
 		return;
+	}
 	origin = current_origin(g, sk, born);
 	if (born->counted) {
 		born->counted = 0;

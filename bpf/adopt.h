@@ -43,6 +43,20 @@ static __always_inline void note_queue(struct sock *listener, const struct origi
 	bpf_loop(QUEUE_MAX, note_queued, &walk, 0);
 }
 
+/* Is it in the count of a slot's present use? If of an earlier one only, it is to be counted anew. */
+static __always_inline int is_counted(struct sock *sk, struct origin *born)
+{
+	struct group *g;
+
+	if (!born->counted)
+		return 0;
+	g = group_of(born);
+	if (g && in_use(g, current_origin(g, sk, born)))
+		return 1;
+	forget_move(g, sk);
+	return 0;
+}
+
 static __always_inline void adopt_connection(struct sock *sk)
 {
 	__u64 address = (__u64)sk, cookie = bpf_get_socket_cookie(sk);
@@ -57,7 +71,7 @@ static __always_inline void adopt_connection(struct sock *sk)
 	fresh = *origin;
 	fresh.counted = 1;
 	origin = bpf_sk_storage_get(&origins, sk, NULL, 0);
-	if (origin && origin->counted)
+	if (origin && is_counted(sk, origin))
 		return;
 	g = group_of(&fresh);
 	if (!g || !in_use(g, &fresh))

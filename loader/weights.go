@@ -1,7 +1,6 @@
 package loader
 
 import (
-	"hash/fnv"
 	"math"
 	"sync/atomic"
 )
@@ -79,34 +78,48 @@ func order(slots []int, weights []int) []uint8 {
 // a weighted rendezvous for it (Thaler and Ravishankar, 1998), so a slot that
 // comes or goes, or changes its weight, moves no row between the others.
 func rows(slots []int, weights []int) (table [hashRows]uint8) {
-	if len(slots) == 0 {
-		return table
-	}
+	peers := byWeight(slots, weights)
 	for row := range table {
 		best, bestScore := 0, math.Inf(-1)
-		for i, slot := range slots {
-			if weights[i] == 0 {
-				continue
-			}
-			score := -float64(weights[i]) / math.Log(unit(row, slot))
-			if score > bestScore {
-				best, bestScore = i, score
+		for weight, slots := range peers {
+			slot, lot := highestLot(row, slots)
+			if score := -float64(weight) / math.Log(lot); score > bestScore || score == bestScore && slot < best {
+				best, bestScore = slot, score
 			}
 		}
-		table[row] = uint8(slots[best])
+		table[row] = uint8(best)
 	}
 	return table
 }
 
-// unit is a number between 0 and 1, always the same for the same row and slot.
-func unit(row, slot int) float64 {
-	h := fnv.New64a()
-	h.Write([]byte{byte(row), byte(row >> 8), byte(slot)})
-	x := h.Sum64()
-	x ^= x >> 33
-	x *= 0xff51afd7ed558ccd
-	x ^= x >> 33
-	return (float64(x>>11) + 0.5) / (1 << 53)
+// byWeight leaves out who weighs nothing.
+func byWeight(slots []int, weights []int) map[int][]int {
+	peers := make(map[int][]int)
+	for i, weight := range weights {
+		if weight > 0 {
+			peers[weight] = append(peers[weight], slots[i])
+		}
+	}
+	return peers
+}
+
+// highestLot is who wins a row among slots of one weight: it takes no logarithm to tell.
+func highestLot(row int, slots []int) (best int, highest float64) {
+	var most uint64
+	for _, slot := range slots {
+		if x := draw(row, slot); x >= most {
+			best, most = slot, x
+		}
+	}
+	return best, (float64(most>>11) + 0.5) / (1 << 53)
+}
+
+// draw is a number, always the same for the same row and slot (the mixer of SplitMix64; Steele, Lea and Flood, 2014).
+func draw(row, slot int) uint64 {
+	x := uint64(row*MaxSlots+slot+1) * 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
 }
 
 // reweigh computes all that depends on who is in the group and at what weight,

@@ -71,6 +71,8 @@ var verbs = []func(*environment) *cobra.Command{
 	newUndrain,
 	newWeight,
 	newMaxconn,
+	newStatus,
+	newDoctor,
 	newVersion,
 }
 

@@ -28,6 +28,6 @@ var (
 	// ErrUnavailable says that cgroup v2 can't be used from here.
 	ErrUnavailable = errors.New("cgroup v2 can't be used here")
 
-	// ErrInUse says that another process supervises this tree.
-	ErrInUse = errors.New("already supervised by another process")
+	// ErrInUse says that somebody else has this tree.
+	ErrInUse = errors.New("in use")
 )

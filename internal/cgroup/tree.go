@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +20,10 @@ type Tree struct {
 	directory
 
 	lock *os.File
+
+	counting  sync.Once
+	killCount int // of our own cgroup
+	countErr  error
 }
 
 var nameRule = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_:-]{0,62}$`)
@@ -55,7 +60,7 @@ func (m *Mount) Create(app string) (*Tree, error) {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case errors.Is(err, unix.EWOULDBLOCK):
-			return nil, fmt.Errorf("app %s is %w: choose another name, or end that one first", app, ErrInUse)
+			return nil, fmt.Errorf("app %s is supervised by another process: take another name, or end that one first: %w", app, ErrInUse)
 		case err != nil:
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
@@ -102,20 +107,34 @@ func refused(path string, err error) error {
 	return fmt.Errorf("make cgroup %s: %w", path, errors.Join(err, ErrUnavailable))
 }
 
-// Leaf opens the leaf of a worker, made now if need be.
+// Leaf opens the leaf of a worker. One in which something lives comes as it
+// is; an empty one is made anew, with another ID: see killcount.go.
 func (t *Tree) Leaf(worker string) (*Leaf, error) {
 	if err := CheckName(worker); err != nil {
 		return nil, err
 	}
-	path := filepath.Join(t.path, worker)
-	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, refused(path, err)
-	}
-	id, err := inode(path)
+	leaf := &Leaf{directory: directory{path: filepath.Join(t.path, worker)}}
+	lives, err := leaf.Populated()
 	if err != nil {
 		return nil, err
 	}
-	return &Leaf{directory: directory{path: path}, id: id}, nil
+	if !lives {
+		if err := t.renew(leaf); err != nil {
+			return nil, err
+		}
+	}
+	leaf.id, err = inode(leaf.path)
+	return leaf, err
+}
+
+func (t *Tree) renew(leaf *Leaf) error {
+	if err := leaf.Remove(); err != nil {
+		return err
+	}
+	if err := os.Mkdir(leaf.path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return refused(leaf.path, err)
+	}
+	return t.matchKillCount(leaf)
 }
 
 // Remove removes the tree with all its leaves, and the folder of all apps

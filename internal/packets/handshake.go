@@ -20,6 +20,7 @@ type Handshake struct {
 	ends
 	peer  *Peer
 	first uint32 // sequence number of the SYN
+	early uint32 // bytes of data that came with it
 
 	mu       sync.Mutex
 	theirs   uint32        // sequence number of the server's SYN, the newest
@@ -51,6 +52,14 @@ func (h *Handshake) SYN() error {
 	return h.peer.send(segment{from: h.client, to: h.server, seq: h.first, flags: flagSYN})
 }
 
+// SYNData sends a first packet that already has data, as with TCP Fast Open. A
+// listener that takes it from anybody, without a cookie, has the connection in
+// its accept queue from then on.
+func (h *Handshake) SYNData(data string) error {
+	h.early = uint32(len(data))
+	return h.peer.send(segment{from: h.client, to: h.server, seq: h.first, flags: flagSYN, data: data})
+}
+
 // SYNACK waits for the server's answer to the SYN. It returns an error that
 // wraps [ErrReset] when the server refuses, and one that wraps
 // [os.ErrDeadlineExceeded] when it is silent for that long.
@@ -71,12 +80,12 @@ func (h *Handshake) ACK() error {
 	theirs := h.theirs
 	h.mu.Unlock()
 
-	return h.peer.send(segment{from: h.client, to: h.server, seq: h.first + 1, ack: theirs + 1, flags: flagACK})
+	return h.peer.send(segment{from: h.client, to: h.server, seq: h.first + 1 + h.early, ack: theirs + 1, flags: flagACK})
 }
 
 // RST aborts the connection, in the middle of the handshake or after it.
 func (h *Handshake) RST() error {
-	return h.peer.send(segment{from: h.client, to: h.server, seq: h.first + 1, flags: flagRST})
+	return h.peer.send(segment{from: h.client, to: h.server, seq: h.first + 1 + h.early, flags: flagRST})
 }
 
 // AwaitRST waits until the server has reset the connection, at any point of

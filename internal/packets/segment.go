@@ -27,11 +27,12 @@ const (
 // mss is the only option that a SYN carries: kind, length, 1,400 bytes.
 var mss = [4]byte{2, 4, 1400 >> 8, 1400 & 0xff}
 
-// segment is a TCP segment without data, and the addresses around it.
+// segment is a TCP segment and the addresses around it.
 type segment struct {
 	from, to netip.AddrPort
 	seq, ack uint32
 	flags    uint8
+	data     string // of what is sent; that of others isn't read
 }
 
 // has tells whether all of flags are set.
@@ -47,15 +48,17 @@ func (s segment) packet() []byte {
 }
 
 func (s segment) tcp() []byte {
-	b := make([]byte, headerTCP, headerTCP+len(mss))
+	b := make([]byte, headerTCP, headerTCP+len(mss)+len(s.data))
 	if s.has(flagSYN) {
 		b = append(b, mss[:]...)
 	}
+	header := len(b)
+	b = append(b, s.data...)
 	binary.BigEndian.PutUint16(b[0:], s.from.Port())
 	binary.BigEndian.PutUint16(b[2:], s.to.Port())
 	binary.BigEndian.PutUint32(b[4:], s.seq)
 	binary.BigEndian.PutUint32(b[8:], s.ack)
-	b[12] = byte(len(b) / 4 << 4)
+	b[12] = byte(header / 4 << 4)
 	b[13] = s.flags
 	binary.BigEndian.PutUint16(b[14:], fullWindow)
 	binary.BigEndian.PutUint16(b[16:], checksum(b, s.pseudoHeader(len(b))))

@@ -82,6 +82,7 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 		return errors.New("a supervisor runs only once")
 	}
 	defer close(s.ended)
+	defer survivePipes()()
 	defer context.AfterFunc(ctx, func() { s.urgency.raise(hurried) })()
 	if s.urgency.is(stopping) {
 		return nil
@@ -123,6 +124,9 @@ func (s *Supervisor) prepare(undo *undoing) (err error) {
 	undo.add(func() error {
 		err := s.steering.Detach()
 		s.background.Wait() // the reader of events ends with Detach
+		if s.listeners != nil {
+			s.listeners.searches.Wait() // it started these
+		}
 		return err
 	})
 
@@ -165,15 +169,9 @@ func (s *Supervisor) serve() error {
 	defer cancel()
 
 	for slot := range s.config.Workers {
-		w, err := newWorker(s, slot)
-		if err != nil {
-			return err
-		}
-		s.workers = append(s.workers, w)
+		s.workers = append(s.workers, newWorker(s, slot))
 	}
 	s.listeners = newListeners(s.steering, &s.config, s.workers)
-	defer s.listeners.searches.Wait()
-	defer cancel()
 	s.background.Go(func() { s.watch(ctx) })
 
 	err := s.startAll(ctx)

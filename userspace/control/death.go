@@ -55,10 +55,10 @@ func (w *worker) outlive(ctx context.Context) death {
 	life := time.Since(born)
 	w.report(main, life)
 
-	if left, err := w.leaf.Procs(); err == nil && len(left) > 0 {
+	if left, err := w.home().Procs(); err == nil && len(left) > 0 {
 		w.clear(main, left)
 	}
-	if err := w.leaf.WaitEmpty(ctx); err != nil {
+	if err := w.home().WaitEmpty(ctx); err != nil {
 		w.app.log.Error(err.Error())
 	}
 	if w.isRetired() {
@@ -89,7 +89,7 @@ func (w *worker) clear(main *process, left []int) {
 	}
 	w.app.log.Warn(fmt.Sprintf("worker %d left processes behind (pids %s), which are killed now%s",
 		w.slot, joinNumbers(left), why))
-	if err := w.leaf.Kill(); err != nil {
+	if err := w.home().Kill(); err != nil {
 		w.app.log.Error(err.Error())
 	}
 }

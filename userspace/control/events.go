@@ -61,8 +61,9 @@ func (l *listeners) strangers(port uint16) string {
 		return "somebody"
 	}
 	var names []string
+	homes := l.homes()
 	for _, socket := range found {
-		if socket.Address.Port() == port && l.workerIn(socket.Cgroup) == nil {
+		if socket.Address.Port() == port && homes[socket.Cgroup] == nil {
 			names = append(names, owners(socket))
 		}
 	}

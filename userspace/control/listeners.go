@@ -2,12 +2,8 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -33,6 +29,7 @@ type listeners struct {
 	mu        sync.Mutex
 	byCookie  map[uint64]*place
 	byPlace   map[seat]*place
+	waiting   map[seat]bool // another socket wants the seat
 	announced map[sockets.Group]bool
 	said      map[string]bool // what is said once
 
@@ -59,6 +56,7 @@ func newListeners(steering Steering, c *Config, workers []*worker) *listeners {
 		steering: steering, ports: c.Ports, workers: workers, log: c.Logger,
 		byCookie:  make(map[uint64]*place),
 		byPlace:   make(map[seat]*place),
+		waiting:   make(map[seat]bool),
 		announced: make(map[sockets.Group]bool),
 		said:      make(map[string]bool),
 	}
@@ -71,12 +69,12 @@ func (l *listeners) wants(port uint16) bool {
 
 // appeared handles a Listening event.
 func (l *listeners) appeared(ctx context.Context, e Event) {
-	w := l.workerIn(e.Cgroup)
+	w := l.homes()[e.Cgroup]
 	if w == nil || !l.wants(e.Address.Port()) {
 		return
 	}
 	w.heard()
-	if !l.scan()[e.Cookie] {
+	if !l.knows(e.Cookie) && !l.scan()[e.Cookie] {
 		l.searches.Go(func() { l.search(ctx, e) })
 	}
 }
@@ -109,8 +107,9 @@ func (l *listeners) scan() map[uint64]bool {
 	}
 	l.missClosed(found)
 	settled := make(map[uint64]bool)
+	homes := l.homes()
 	for _, socket := range found {
-		w := l.workerIn(socket.Cgroup)
+		w := homes[socket.Cgroup]
 		if w == nil || !l.wants(socket.Address.Port()) {
 			continue
 		}
@@ -134,99 +133,44 @@ func (l *listeners) missClosed(found []sockets.Listener) {
 	}
 }
 
-func (l *listeners) workerIn(leaf uint64) *worker {
+// homes returns the workers by the ID of their leaf.
+func (l *listeners) homes() map[uint64]*worker {
+	homes := make(map[uint64]*worker, len(l.workers))
 	for _, w := range l.workers {
-		if w.leaf.ID() == leaf {
-			return w
+		if home := w.home(); home != nil {
+			homes[home.ID()] = w
 		}
 	}
-	return nil
+	return homes
 }
 
-// adopt gives a socket its slot, and tells whether it is dealt with: one that
-// can't have a slot is.
-func (l *listeners) adopt(w *worker, found sockets.Listener) bool {
-	at := seat{w.slot, found.Group()}
-	taken := l.byPlace[at]
-	if taken != nil && !taken.closed {
-		l.once(fmt.Sprintf("second %v", at), fmt.Sprintf(
-			"worker %d listens on %s with several sockets: one of them gets its connections", w.slot, found.Address))
-		return true
-	}
-
-	err := l.fetchAndAdopt(w, found, at)
-	switch {
-	case err == nil:
-		taken = &place{seat: at, cookie: found.Cookie}
-		l.byPlace[at], l.byCookie[found.Cookie] = taken, taken
-		l.log.Debug("adopted a listener", "slot", w.slot, "address", found.Address, "cookie", found.Cookie)
-		l.announce(at.group, false)
-	case gone(err):
-		l.log.Debug("a worker's listener is gone again", "slot", w.slot, "address", found.Address, "why", err)
-		return false
-	case errors.Is(err, errAlone):
-		l.once("alone", fmt.Sprintf("worker %d's listener on %s gets no slot: %v", w.slot, found.Address, err))
-	default:
-		l.once(fmt.Sprintf("%v %v", at.group, withoutNumbers(err.Error())),
-			fmt.Sprintf("worker %d's listener on %s gets no slot: %v", w.slot, found.Address, err))
-	}
-	return true
-}
-
-// fetchAndAdopt has a copy of the descriptor only while it runs.
-func (l *listeners) fetchAndAdopt(w *worker, found sockets.Listener, at seat) error {
-	if found.MPTCP {
-		return errMPTCP
-	}
-	holder, err := holderIn(w.leaf, found.Inode)
-	if err != nil {
-		return err
-	}
-	began, err := sockets.StartTime(holder.PID)
-	if err != nil {
-		return err
-	}
-	socket, err := found.Fetch(holder)
-	if err != nil {
-		return err
-	}
-	defer socket.Close()
-
-	described, err := sockets.Describe(socket.FD())
-	if err != nil {
-		return err
-	}
-	if !described.ReusePort {
-		return errAlone
-	}
-	return l.steering.Adopt(w.slot, at.group, Listener{
-		FD: socket.FD(), PID: holder.PID, Start: began, Cookie: found.Cookie,
-	})
-}
-
-var (
-	errMPTCP = errors.New("it speaks MPTCP, and the kernel can't put such sockets into a slot: " +
-		"set GODEBUG=multipathtcp=0 for a Go server, or what makes another one listen with plain TCP")
-
-	errAlone = errors.New("it doesn't share its port (no SO_REUSEPORT), as when the kernel chose the port: " +
-		"have the server listen on a fixed port")
-)
-
-// gone tells the errors of a socket or process that ended while we looked.
-func gone(err error) bool {
-	return errors.Is(err, os.ErrProcessDone) || errors.Is(err, fs.ErrNotExist) ||
-		errors.Is(err, sockets.ErrChanged) || errors.Is(err, ErrNotListening)
-}
-
-// closed handles a Closed event. The worker may have another socket there,
-// which had to wait.
-func (l *listeners) closed(e Event) {
+func (l *listeners) knows(cookie uint64) bool {
 	l.mu.Lock()
-	ours := l.byCookie[e.Cookie] != nil
-	l.mu.Unlock()
-	if ours {
+	defer l.mu.Unlock()
+	return l.byCookie[cookie] != nil
+}
+
+// closed handles a Closed event.
+func (l *listeners) closed(e Event) {
+	if l.vacate(e.Cookie) {
 		l.scan()
 	}
+}
+
+// vacate notes that a socket is closed, and tells whether another one waits
+// for its seat.
+func (l *listeners) vacate(cookie uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.byCookie[cookie]
+	if p == nil {
+		return false
+	}
+	p.closed = true
+	delete(l.byCookie, cookie)
+	waits := l.waiting[p.seat]
+	delete(l.waiting, p.seat)
+	return waits
 }
 
 // release frees all slots of a worker that won't come back.
@@ -238,80 +182,12 @@ func (l *listeners) release(slot int) {
 			continue
 		}
 		delete(l.byPlace, at)
+		delete(l.waiting, at)
 		delete(l.byCookie, p.cookie)
 		if err := l.steering.Release(slot, at.group); err != nil {
 			l.log.Error(fmt.Sprintf("free slot %d of %s: %v", slot, at.group.Address, err))
 		}
 	}
-}
-
-// serving returns the slots that listen in the group, in order.
-func (l *listeners) serving(g sockets.Group) []int {
-	var slots []int
-	for at, p := range l.byPlace {
-		if at.group == g && !p.closed {
-			slots = append(slots, at.slot)
-		}
-	}
-	slices.Sort(slots)
-	return slots
-}
-
-// announce says once that a group is complete, or, if it never will be, what
-// there is.
-func (l *listeners) announce(g sockets.Group, anyway bool) {
-	slots := l.serving(g)
-	if l.announced[g] || len(slots) == 0 || (len(slots) < len(l.workers) && !anyway) {
-		return
-	}
-	l.announced[g] = true
-	of := ""
-	if len(slots) < len(l.workers) {
-		of = fmt.Sprintf(" of %d", len(l.workers))
-	}
-	noun := "workers"
-	if len(l.workers) == 1 {
-		noun = "worker"
-	}
-	l.log.Info(fmt.Sprintf("listening on %s with %d%s %s (pids %s)", g.Address, len(slots), of, noun, l.pids(slots)))
-}
-
-func (l *listeners) pids(slots []int) string {
-	pids := make([]int, len(slots))
-	for i, slot := range slots {
-		pids[i] = l.workers[slot].pid()
-	}
-	return joinNumbers(pids)
-}
-
-// takeStock is called when the workers had time enough to listen. It tells
-// whether any does.
-func (l *listeners) takeStock() bool {
-	l.scan()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	any := false
-	for at, p := range l.byPlace {
-		if !p.closed {
-			any = true
-			if len(l.announced) == 0 {
-				l.announce(at.group, true)
-			}
-		}
-	}
-	return any
-}
-
-// isAnnounced tells whether all workers serve, or did, at the address.
-func (l *listeners) isAnnounced(address netip.AddrPort) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for g := range l.announced {
-		if g.Address == address {
-			return true
-		}
-	}
-	return false
 }
 
 // once says a thing the first time.

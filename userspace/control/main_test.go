@@ -8,6 +8,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sockdist/sockdist/userspace/control/output"
+	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
 // The test binary is also the programs that the tests start: a role is its
@@ -19,6 +20,11 @@ var roles = map[string]func(args []string) error{
 }
 
 func TestMain(m *testing.M) {
+	// The netlink library sets itself up at its first use, with no lock.
+	if _, err := sockets.Listeners(sockets.Address{}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	if len(os.Args) > 1 {
 		if role := roles[os.Args[1]]; role != nil {
 			if err := role(os.Args[2:]); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -33,6 +34,7 @@ func superviseProcess(args []string) error {
 	flags.StringVar(&config.Name, "name", "", "")
 	flags.IntVar(&config.Workers, "n", 1, "")
 	withRelay := flags.Bool("relay", false, "")
+	auto := flags.Bool("auto", false, "choose the format of the output")
 	newProc := flags.Bool("proc", false, "mount /proc for a new PID namespace")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -44,6 +46,9 @@ func superviseProcess(args []string) error {
 	}
 	if *withRelay {
 		config.Relay = []string{"/proc/self/exe", "output"}
+	}
+	if *auto {
+		config.Log = output.Auto
 	}
 	config.Command = flags.Args()
 
@@ -79,17 +84,23 @@ type supervisor struct {
 
 func startSupervisor(t *testing.T, attributes *syscall.SysProcAttr, args ...string) *supervisor {
 	t.Helper()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startSupervisorOn(t, read, write, attributes, args...)
+}
+
+// startSupervisorOn gives it the one file, and reads from the other.
+func startSupervisorOn(t *testing.T, read, write *os.File, attributes *syscall.SysProcAttr, args ...string) *supervisor {
+	t.Helper()
 	privilege.Require(t)
 	s := &supervisor{
 		t: t, name: fmt.Sprintf("control-test-%d-%d", os.Getpid(), apps.Add(1)),
 		prints: new(transcript), ended: make(chan struct{}),
 	}
-	read, write, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	s.Cmd = exec.Command(os.Args[0], append([]string{"supervise", "-name", s.name}, args...)...)
-	s.Stdout, s.Stderr, s.SysProcAttr = write, write, attributes
+	s.Stdin, s.Stdout, s.Stderr, s.SysProcAttr = write, write, write, attributes
 	t.Cleanup(s.end)
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
@@ -208,6 +219,84 @@ func TestProcessOne(t *testing.T) {
 	if err := s.Wait(); err != nil {
 		t.Errorf("process 1 ended with %v", err)
 	}
+}
+
+// A log that nobody reads ends neither the supervisor nor the workers.
+func TestLogThatNobodyReads(t *testing.T) {
+	t.Parallel()
+	address := freeAddress(t)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startSupervisorOn(t, read, write, nil, "-relay", os.Args[0], "serve", "-print=20ms", address)
+	s.printed("listening on "+address, 1)
+	read.Close()
+
+	first := number(t, strings.Fields(ask(t, address))[1])
+	if err := unix.Kill(first, unix.SIGKILL); err != nil { // which is told in the log
+		t.Fatal(err)
+	}
+	s.until("another worker serves", func() bool {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			return false
+		}
+		defer conn.Close()
+		text, err := io.ReadAll(conn)
+		return err == nil && len(text) > 0 && !strings.Contains(string(text), strconv.Itoa(first))
+	})
+	if err := s.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Wait(); err != nil {
+		t.Errorf("the supervisor ended with %v", err)
+	}
+}
+
+// On a terminal, lines have their slot; and when the terminal is closed, that
+// is the end.
+func TestTerminal(t *testing.T) {
+	t.Parallel()
+	address := freeAddress(t)
+	master, terminal := openTerminal(t)
+	s := startSupervisorOn(t, master, terminal, &syscall.SysProcAttr{Setsid: true, Setctty: true},
+		"-auto", "-relay", "-n", "2", os.Args[0], "serve", "-print=20ms", address)
+	s.printed("listening on "+address+" with 2 workers", 1)
+	s.printed("[1] still there", 1)
+	master.Close()
+	if err := s.Wait(); err != nil {
+		t.Errorf("the supervisor ended with %v", err)
+	}
+}
+
+func openTerminal(t *testing.T) (master, terminal *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := master.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var number int
+	err = conn.Control(func(fd uintptr) {
+		if err := unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0); err != nil {
+			t.Error(err)
+		}
+		if number, err = unix.IoctlGetInt(int(fd), unix.TIOCGPTN); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return master, terminal
 }
 
 // zombies counts the children of a process that it hasn't waited for.

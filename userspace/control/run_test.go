@@ -199,6 +199,38 @@ func TestSecondListenerAtOneAddress(t *testing.T) {
 	a.says("with several sockets")
 }
 
+func TestSecondListenerTakesOver(t *testing.T) {
+	t.Parallel()
+	address := freeAddress(t)
+	a := start(t, control.Config{
+		Workers: 1, Command: []string{"test", "serve", "-again=500ms", address, address},
+	}, new(controltest.Kernel))
+	a.says("with several sockets")
+	a.until("another one is adopted", func() bool { return len(a.kernel.Notes()) >= 2 })
+	if starts := a.Workers()[0].Starts; starts != 1 {
+		t.Errorf("the worker was started %d times", starts)
+	}
+}
+
+func TestNobodyListens(t *testing.T) {
+	t.Parallel()
+	port := portOf(t, freeAddress(t))
+	a := start(t, control.Config{Workers: 1, Ports: []uint16{port}, Command: []string{"sleep", "600"}}, new(controltest.Kernel))
+	a.says(fmt.Sprintf("no worker listens on port %d after 10s", port))
+}
+
+// What never becomes complete is told as it is.
+func TestSomeListen(t *testing.T) {
+	t.Parallel()
+	address := freeAddress(t)
+	a := start(t, control.Config{
+		Workers: 2,
+		Command: []string{"sh", "-c", `[ $SOCKDIST_SLOT = 0 ] && exec "$0" serve "$1"; exec sleep 600`, os.Args[0], address},
+	}, new(controltest.Kernel))
+	a.serving(address, 1)
+	a.says(fmt.Sprintf("listening on %s with 1 of 2 workers (pids %d)", address, a.pids()[0]))
+}
+
 func TestPin(t *testing.T) {
 	t.Parallel()
 	var mine unix.CPUSet

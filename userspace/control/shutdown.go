@@ -135,7 +135,7 @@ func (s *Supervisor) terminate(w *worker) error {
 	if !s.urgency.is(killing) {
 		s.log.Warn(fmt.Sprintf("worker %d (pid %d) doesn't end within %v of SIGTERM: killed", w.slot, w.pid(), s.config.StopTimeout))
 	}
-	if err := w.leaf.Kill(); err != nil {
+	if err := w.home().Kill(); err != nil {
 		return err
 	}
 	select {
@@ -143,7 +143,7 @@ func (s *Supervisor) terminate(w *worker) error {
 		return nil
 	case <-time.After(killTimeout):
 		return fmt.Errorf("worker %d: its processes don't die within %v of SIGKILL: see cat %s/cgroup.procs",
-			w.slot, killTimeout, w.leaf.Path())
+			w.slot, killTimeout, w.home().Path())
 	}
 }
 

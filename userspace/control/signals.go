@@ -3,6 +3,7 @@ package control
 import (
 	"fmt"
 	"os"
+	"os/signal"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,6 +34,15 @@ func (s *Supervisor) Signal(sig os.Signal) {
 			w.signalMain(sig.(unix.Signal))
 		}
 	}
+}
+
+// survivePipes keeps this process alive when it writes a log that nobody reads
+// any more, and returns what ends that. Ignoring the signal would make the
+// workers ignore it too.
+func survivePipes() (end func()) {
+	discarded := make(chan os.Signal, 1)
+	signal.Notify(discarded, unix.SIGPIPE)
+	return func() { signal.Stop(discarded) }
 }
 
 func (s *Supervisor) hurryUp(sig os.Signal) {

@@ -18,13 +18,13 @@ import (
 type worker struct {
 	app  *Supervisor
 	slot int
-	leaf *cgroup.Leaf
 
 	retired chan struct{} // closed: it starts no more
 	done    chan struct{} // closed: retired, and nothing lives in the leaf
 
 	mu      sync.Mutex
-	process *process // the main process, or the last one
+	leaf    *cgroup.Leaf // another one each time
+	process *process     // the main process, or the last one
 	run     output.Run
 	born    time.Time
 	starts  int
@@ -32,15 +32,8 @@ type worker struct {
 	record  record
 }
 
-func newWorker(app *Supervisor, slot int) (*worker, error) {
-	leaf, err := app.tree.Leaf(strconv.Itoa(slot))
-	if err != nil {
-		return nil, err
-	}
-	return &worker{
-		app: app, slot: slot, leaf: leaf,
-		retired: make(chan struct{}), done: make(chan struct{}),
-	}, nil
+func newWorker(app *Supervisor, slot int) *worker {
+	return &worker{app: app, slot: slot, retired: make(chan struct{}), done: make(chan struct{})}
 }
 
 // start starts the main process, straight in the leaf. It returns false when
@@ -51,11 +44,16 @@ func (w *worker) start() (bool, error) {
 	if w.isRetired() {
 		return false, nil
 	}
-	leaf, err := w.leaf.Open()
+	leaf, err := w.app.tree.Leaf(strconv.Itoa(w.slot))
 	if err != nil {
 		return false, err
 	}
-	defer leaf.Close()
+	w.leaf = leaf // before the process can listen
+	into, err := leaf.Open()
+	if err != nil {
+		return false, err
+	}
+	defer into.Close()
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return false, fmt.Errorf("start worker %d: %w", w.slot, err)
@@ -71,7 +69,7 @@ func (w *worker) start() (bool, error) {
 		args:        w.app.config.Command,
 		environment: w.app.workerEnvironment(w.slot),
 		files:       []*os.File{null, pipes.stdout, pipes.stderr},
-		cgroup:      leaf,
+		cgroup:      into,
 		who:         w.app.account,
 		cpu:         w.app.cpuOf(w.slot),
 	})
@@ -139,6 +137,13 @@ func (w *worker) isRetired() bool {
 	}
 }
 
+// home returns the leaf, or nil before the first start.
+func (w *worker) home() *cgroup.Leaf {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.leaf
+}
+
 // current returns the main process, which may have ended, and its run.
 func (w *worker) current() (*process, output.Run, time.Time) {
 	w.mu.Lock()
@@ -168,7 +173,7 @@ func (w *worker) signalMain(sig unix.Signal) {
 
 // signalOthers sends a signal to every process in the leaf but the main one.
 func (w *worker) signalOthers(sig unix.Signal) {
-	pids, err := w.leaf.Procs()
+	pids, err := w.home().Procs()
 	if err != nil {
 		w.app.log.Error(err.Error())
 	}

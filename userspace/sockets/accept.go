@@ -12,7 +12,7 @@ import (
 // accepting returns the descriptors that threads of the process are blocked in
 // accept on. It doesn't look when all its sockets are polled, and what it can't
 // see is not there: the answer only ranks the holders.
-func accepting(dir int, open descriptors, polled map[uint32]bool) map[int]bool {
+func accepting(dir int, open descriptors, polled map[uint32]int) map[int]bool {
 	found := make(map[int]bool)
 	if allPolled(open, polled) {
 		return found
@@ -40,9 +40,9 @@ func accepting(dir int, open descriptors, polled map[uint32]bool) map[int]bool {
 	return found
 }
 
-func allPolled(open descriptors, polled map[uint32]bool) bool {
+func allPolled(open descriptors, polled map[uint32]int) bool {
 	for inode := range open.sockets {
-		if !polled[inode] {
+		if _, in := polled[inode]; !in {
 			return false
 		}
 	}

@@ -10,10 +10,11 @@ import (
 )
 
 // polled returns which of the wanted sockets are in an epoll set of the
-// process. A socket is in the set by what it is, not by the descriptor's
-// number, which may mean another file by now or never have meant this process.
-func (w *walk) polled(dir int, open descriptors) (map[uint32]bool, error) {
-	polled := make(map[uint32]bool)
+// process, and the lowest descriptor of such a set. A socket is in the set by
+// what it is, not by the descriptor's number, which may mean another file by now
+// or never have meant this process.
+func (w *walk) polled(dir int, open descriptors) (map[uint32]int, error) {
+	polled := make(map[uint32]int)
 	for _, fd := range open.polls {
 		text, err := readAt(dir, path.Join("fdinfo", fd))
 		if vanished(err) {
@@ -22,10 +23,17 @@ func (w *walk) polled(dir int, open descriptors) (map[uint32]bool, error) {
 		if err != nil {
 			return nil, err
 		}
+		set, err := strconv.Atoi(fd)
+		if err != nil {
+			return nil, err
+		}
 		for line := range bytes.Lines(text) {
 			inode, device, ok := parsePolled(line)
-			if ok && device == w.socketDevice && inode <= 1<<32-1 {
-				polled[uint32(inode)] = true
+			if !ok || device != w.socketDevice || inode > 1<<32-1 {
+				continue
+			}
+			if lowest, again := polled[uint32(inode)]; !again || set < lowest {
+				polled[uint32(inode)] = set
 			}
 		}
 	}

@@ -20,6 +20,9 @@ type Holder struct {
 	Start uint64
 	// PollsIt tells that the socket is in one of the process's epoll sets.
 	PollsIt bool
+	// Set is the lowest descriptor of those epoll sets, if PollsIt. Where each
+	// thread of a process has a set of its own, it tells the threads apart.
+	Set int
 	// AcceptsIt tells that a thread of the process was blocked in accept(2) on
 	// the socket. It is not looked for where PollsIt is true.
 	AcceptsIt bool

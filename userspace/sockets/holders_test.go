@@ -54,6 +54,10 @@ func TestHoldersOfASharedListener(t *testing.T) {
 		if began, _ = StartTime(c.pid); h.Start != began || h.PollsIt != c.polls || h.AcceptsIt != c.waits {
 			t.Errorf("%s: %+v", c.name, h)
 		}
+		set, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", h.PID, h.Set))
+		if h.PollsIt && set != "anon_inode:[eventpoll]" {
+			t.Errorf("%s: its epoll set %d is %s, %v", c.name, h.Set, set, err)
+		}
 		var at, held unix.Stat_t
 		if err := unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", h.PID, h.FD), &at); err != nil {
 			t.Errorf("%s: %v", c.name, err)

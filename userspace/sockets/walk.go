@@ -97,12 +97,14 @@ func (w *walk) descriptorsOf(dir, pid int) error {
 	}
 	accepting := accepting(dir, open, polled)
 	for inode, fd := range open.sockets {
+		set, inSet := polled[inode]
 		w.found[inode] = append(w.found[inode], Holder{
 			PID:       pid,
 			FD:        fd,
 			Comm:      about.comm,
 			Start:     about.start,
-			PollsIt:   polled[inode],
+			PollsIt:   inSet,
+			Set:       set,
 			AcceptsIt: accepting[fd],
 		})
 	}

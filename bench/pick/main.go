@@ -1,0 +1,116 @@
+// Command pick measures what the choice of a slot costs.
+//
+// It opens connections over loopback to groups of 2, 8, 64 and 256 sockets,
+// one group for each policy, and reads from the kernel's own run statistics
+// how long each group's program ran. Beside the policies stand an empty
+// program, which is what the kernel's clock costs and is taken off all other
+// figures, and a bare hash-select: the least that any program does which
+// selects a socket.
+//
+// It needs root, and nothing but Go. Its groups are pinned in a folder of their
+// own, which is removed at the end.
+//
+//	go run ./bench/pick [-slots 2,8,64,256] [-seconds 32] [-json]
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sockdist/sockdist/loader"
+	"golang.org/x/sys/unix"
+)
+
+type options struct {
+	slots   []int
+	seconds float64 // of measuring, over all numbers of slots
+	json    bool
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	options, err := parse(os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "pick:", err)
+		os.Exit(2)
+	}
+	if err := run(ctx, options, os.Stdout, newProgress(os.Stderr)); err != nil {
+		fmt.Fprintln(os.Stderr, "pick:", err)
+		os.Exit(1)
+	}
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("pick", flag.ExitOnError)
+	slots := flags.String("slots", "2,8,64,256", "numbers of slots to measure, 1 to 256, by commas")
+	flags.Float64Var(&o.seconds, "seconds", 32, "time to measure, over all numbers of slots")
+	flags.BoolVar(&o.json, "json", false, "print JSON instead of a table")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	for field := range strings.SplitSeq(*slots, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(field))
+		if err != nil || n < 1 || n > loader.MaxSlots {
+			return o, fmt.Errorf("-slots %q: must be numbers from 1 to %d", *slots, loader.MaxSlots)
+		}
+		o.slots = append(o.slots, n)
+	}
+	if o.seconds <= 0 || flags.NArg() > 0 {
+		return o, fmt.Errorf("usage: pick [-slots 2,8,64,256] [-seconds 32] [-json]")
+	}
+	return o, nil
+}
+
+// run measures one number of slots after the other and prints the report.
+func run(ctx context.Context, o options, out io.Writer, progress *progress) (err error) {
+	perSlot, err := roomFor(slices.Max(o.slots))
+	if err != nil {
+		return err
+	}
+	host, err := loader.OpenTemporary("pick")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if removed := host.Remove(); err == nil {
+			err = removed
+		}
+	}()
+	stop, err := loader.TimeRuns()
+	if err != nil {
+		return err
+	}
+	defer stop.Close()
+
+	report := newReport(perSlot)
+	each := time.Duration(o.seconds / float64(len(o.slots)) * float64(time.Second))
+	for i, n := range o.slots {
+		column, err := measure(ctx, host.Host, size{n, perSlot}, each, func(done float64) {
+			progress.show(n, (float64(i)+done)/float64(len(o.slots)))
+		})
+		if err != nil {
+			progress.clear()
+			return fmt.Errorf("%d slots: %w", n, err)
+		}
+		report.Columns = append(report.Columns, column)
+	}
+	progress.clear()
+	report.judge()
+	if o.json {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(report)
+	}
+	return report.print(out)
+}

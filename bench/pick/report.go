@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+)
+
+// A report is what the command prints.
+type report struct {
+	Machine machine  `json:"machine"`
+	PerSlot int      `json:"connections_per_slot"` // on average
+	Columns []column `json:"columns"`
+	Targets []target `json:"targets"`
+}
+
+// A machine is where it was measured.
+type machine struct {
+	Kernel string `json:"kernel"`
+	CPU    string `json:"cpu"`
+	CPUs   int    `json:"cpus"`
+}
+
+// A target is how much dearer than the bare hash-select `least` may be.
+type target struct {
+	Slots int     `json:"slots"`
+	Limit float64 `json:"limit"`
+	Ratio float64 `json:"ratio"`
+	Holds bool    `json:"holds"`
+}
+
+var limits = []target{{Slots: 64, Limit: 1.5}, {Slots: 256, Limit: 2}}
+
+func newReport(perSlot int) *report {
+	return &report{PerSlot: perSlot, Machine: machine{Kernel: kernelRelease(), CPU: cpuModel(), CPUs: runtime.NumCPU()}}
+}
+
+// judge compares least with its targets, as far as they were measured.
+func (r *report) judge() {
+	for _, t := range limits {
+		for _, c := range r.Columns {
+			if c.Slots == t.Slots {
+				t.Ratio = c.row(leastRow).Ratio
+				t.Holds = t.Ratio <= t.Limit
+				r.Targets = append(r.Targets, t)
+			}
+		}
+	}
+}
+
+const header = `Cost of a pick in ns, by the kernel's run statistics, without the clock's own cost.
+Each pick is one of a whole TCP handshake over loopback, which clears the
+processor's first caches before the next. %d connections a slot come and go at
+random. Median of %d rounds (quartiles); × is the ratio to the bare hash-select.
+Linux %s, %s, %d CPUs.
+
+`
+
+func (r *report) print(out io.Writer) error {
+	fmt.Fprintf(out, header, r.PerSlot, rounds, r.Machine.Kernel, r.Machine.CPU, r.Machine.CPUs)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprint(table, "slots")
+	for _, c := range r.Columns {
+		fmt.Fprintf(table, "\t%d", c.Slots)
+	}
+	fmt.Fprintln(table)
+	for _, k := range kinds {
+		fmt.Fprint(table, label(k.name))
+		for _, c := range r.Columns {
+			fmt.Fprint(table, "\t", c.row(k.name))
+		}
+		fmt.Fprintln(table)
+	}
+	fmt.Fprint(table, "account, a state change")
+	for _, c := range r.Columns {
+		fmt.Fprint(table, "\t", c.Account)
+	}
+	fmt.Fprintln(table)
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	return r.printTargets(out)
+}
+
+func label(name string) string {
+	if name == clockRow {
+		return "the clock (" + name + ")"
+	}
+	return name
+}
+
+func (f figure) String() string {
+	text := fmt.Sprintf("%.0f (%.0f–%.0f)", f.NS, f.Low, f.High)
+	if f.Ratio != 0 {
+		text += fmt.Sprintf(" %.2f×", f.Ratio)
+	}
+	return text
+}
+
+func (r *report) printTargets(out io.Writer) error {
+	for i, t := range r.Targets {
+		if i == 0 {
+			fmt.Fprintln(out)
+		}
+		verdict := "holds"
+		if !t.Holds {
+			verdict = "is missed"
+		}
+		_, err := fmt.Fprintf(out, "Target %s: least at %d slots costs %.2f times the bare hash-select, at most %.1f is wanted.\n",
+			verdict, t.Slots, t.Ratio, t.Limit)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func kernelRelease() string {
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(release))
+}
+
+// cpuModel is the processor's name, where the kernel tells it.
+func cpuModel() string {
+	file, err := os.Open("/proc/cpuinfo")
+	if err != nil {
+		return runtime.GOARCH
+	}
+	defer file.Close()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		if name, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}

@@ -1,0 +1,82 @@
+package main_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/sockdist/sockdist/internal/clients"
+	"github.com/sockdist/sockdist/internal/servers"
+)
+
+// A kill -9 of sockdist itself under load: nobody notices, and the kernel goes
+// on without it.
+func TestRunIsKilled(t *testing.T) {
+	needPrograms(t)
+	for name, command := range map[string]func(testing.TB, int) []string{
+		"node": servers.Node.Command,
+		// Its prints would be its end if sockdist alone read them.
+		"chatty": func(_ testing.TB, port int) []string {
+			return []string{"worker", "-chatty", "-delay=20ms", "-listen", fmt.Sprint(":", port)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			port := servers.FreePort(t, nil)
+			a := flags("-n 4").start(t, command(t, port)...).serves(port, 4)
+			s := sharing{a, port, 8}
+			load := startTraffic(t, clients.Client{}, local(port))
+			s.goesOn(port)
+			s.app.kill()
+			s.goesOn(port)
+			load.expectAnswered()
+			s.idle(port)
+
+			s.even()
+			s.killUnsupervised()
+			again := s.runAgain(command(t, port))
+			again.even()
+		})
+	}
+}
+
+// killUnsupervised kills a worker under load that nobody starts again.
+func (s sharing) killUnsupervised() {
+	held := s.hold(4 * 20)
+	theirs, others := of(s.slot(s.port, 3).PID, held)
+	load := startTraffic(s.t, clients.Client{}, local(s.port))
+	still := s.stop(s.port, 3, 10, theirs)
+	killProcess(s.t, still.pid)
+	s.goesOn(s.port)
+	load.expectSaved(still)
+	if ledger := others.Ask(); len(ledger.Lost()) > 0 {
+		s.t.Errorf("connections of the other workers: %v", ledger)
+	}
+	if state := s.slot(s.port, 3).State.String(); state != "gone" {
+		s.t.Errorf("the slot of the killed worker is %s", state)
+	}
+	s.reset(held)
+
+	three := s.hold(300)
+	s.expectEven(s.port, three)
+	s.reset(three)
+}
+
+// runAgain starts the app again under the same name. It is refused while the
+// old workers live, and then nothing happens to these.
+func (s sharing) runAgain(command []string) sharing {
+	s.t.Helper()
+	same := setup{name: s.name, pins: s.pins, flags: []string{"-n", "4"}}
+	held := s.hold(3)
+	refused := same.start(s.t, command...)
+	if code := refused.exit(); code != 1 {
+		s.t.Errorf("exit code %d while the old workers live, want 1", code)
+	}
+	refused.says("workers of an earlier app " + s.name + " still run")
+	if ledger := append(held.Ask(), s.hold(30).Ask()...); len(ledger.Lost()) > 0 {
+		s.t.Errorf("after the refusal: %v", ledger)
+	}
+
+	s.killWorkers()
+	again := same.start(s.t, command...).serves(s.port, 4)
+	return sharing{again, s.port, s.parallel}
+}

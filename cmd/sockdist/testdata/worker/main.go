@@ -1,0 +1,145 @@
+// Command worker is a server for the tests of sockdist run, with the habits that
+// real ones have: several ports, slow answers, sockets of other kinds. It
+// answers each request with its process ID and slot, as package clients expects.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+var (
+	listens list
+	own     = flag.Int("own", 0, "listen on 127.0.0.1, on this port plus the slot, as well")
+	udp     = flag.String("udp", "", "bind this UDP address as well")
+	dial    = flag.String("dial", "", "connect to this address")
+	from    = flag.String("from", "", "… from this one")
+	delay   = flag.Duration("delay", 0, "how long an answer takes")
+	deaf    = flag.Bool("deaf", false, "ignore SIGTERM")
+	chatty  = flag.Bool("chatty", false, "print a line for each request")
+	orphan  = flag.Duration("orphan", 0, "leave a process behind that lives that long")
+	fail    = flag.Bool("fail", false, "print something and end before listening")
+	env     = flag.String("env", "", "print these variables, separated by commas")
+)
+
+type list []string
+
+func (l *list) String() string     { return strings.Join(*l, " ") }
+func (l *list) Set(s string) error { *l = append(*l, s); return nil }
+
+func main() {
+	log.SetFlags(0)
+	flag.Var(&listens, "listen", "listen on [NETWORK/]ADDRESS; can be repeated")
+	flag.Parse()
+	if *fail {
+		fmt.Println("reading the configuration")
+		log.Fatal("no configuration: giving up")
+	}
+	if *deaf {
+		signal.Ignore(syscall.SIGTERM)
+	}
+	tellSignals()
+	leaveOrphan()
+	tellEnvironment()
+	otherSockets()
+	serve()
+}
+
+func tellSignals() {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2)
+	go func() {
+		for s := range signals {
+			fmt.Println("signal:", s)
+		}
+	}()
+}
+
+func leaveOrphan() {
+	if *orphan > 0 {
+		if err := exec.Command("sh", "-c", fmt.Sprintf("sleep %v & exit 0", orphan.Seconds())).Run(); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
+
+func tellEnvironment() {
+	for _, name := range strings.FieldsFunc(*env, func(r rune) bool { return r == ',' }) {
+		fmt.Printf("%s=%s\n", name, os.Getenv(name))
+	}
+}
+
+// open keeps sockets from the garbage collector, which closes them.
+var open []io.Closer
+
+// otherSockets are those that sockdist has nothing to do with.
+func otherSockets() {
+	if *udp != "" {
+		socket, err := net.ListenPacket("udp", *udp)
+		if err != nil {
+			fmt.Println("udp:", err)
+		} else {
+			open = append(open, socket)
+			fmt.Println("udp: bound")
+		}
+	}
+	if *dial != "" {
+		dialFrom(*from)
+	}
+}
+
+func dialFrom(from string) {
+	local, err := net.ResolveTCPAddr("tcp", from)
+	if err != nil {
+		log.Fatal(err)
+	}
+	dialer := net.Dialer{LocalAddr: local, Timeout: 10 * time.Second}
+	dialer.SetMultipathTCP(false)
+	conn, err := dialer.DialContext(context.Background(), "tcp", *dial)
+	if err != nil {
+		fmt.Println("dial:", err)
+		return
+	}
+	open = append(open, conn)
+	fmt.Println("dial: connected")
+}
+
+func serve() {
+	slot, _ := strconv.Atoi(os.Getenv("SOCKDIST_SLOT"))
+	if *own != 0 {
+		listens = append(listens, fmt.Sprintf("127.0.0.1:%d", *own+slot))
+	}
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(*delay)
+		if *chatty {
+			fmt.Println("request from", r.RemoteAddr)
+		}
+		fmt.Fprintln(w, os.Getpid(), slot)
+	})
+	for _, where := range listens {
+		network, address, found := strings.Cut(where, "/")
+		if !found {
+			network, address = "tcp", where
+		}
+		l, err := net.Listen(network, address)
+		if err != nil {
+			log.Fatal(err)
+		}
+		go func() { log.Fatal(http.Serve(l, nil)) }()
+	}
+	fmt.Println("out", slot)
+	fmt.Fprintln(os.Stderr, "err", slot)
+	select {}
+}

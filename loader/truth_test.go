@@ -1,0 +1,189 @@
+package loader
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/sockdist/sockdist/userspace/sockets"
+)
+
+// The truth about connections is what sock_diag says. Which slot one belongs
+// to, the kernel doesn't tell: of an accepted one the worker that accepted it
+// knows, and the others are in the accept queues, whose lengths the kernel has.
+
+// queueLengths is the length of each worker's accept queue, by slot.
+func (w *world) queueLengths() (map[int]int, error) {
+	lengths := make(map[int]int)
+	err := w.ns.Do(func() error {
+		listeners, err := sockets.Listeners(sockets.Address{})
+		for _, l := range listeners {
+			for _, worker := range w.workers {
+				if worker.cookie == l.Cookie {
+					lengths[worker.slot] += int(l.Backlog)
+				}
+			}
+		}
+		return err
+	})
+	return lengths, err
+}
+
+// established are the connections that sock_diag lists, by cookie: all but
+// those whose handshake isn't over, and TIME-WAIT.
+func (w *world) established() (map[uint64]sockets.Connection, error) {
+	all := make(map[uint64]sockets.Connection)
+	err := w.ns.Do(func() error {
+		connections, err := sockets.ConnectionsIn(sockets.Address{Port: w.server.Port()}, sockets.Established,
+			sockets.FinWait1, sockets.FinWait2, sockets.CloseWait, sockets.LastAck, sockets.Closing)
+		for _, c := range connections {
+			all[c.Cookie] = c
+		}
+		return err
+	})
+	return all, err
+}
+
+// truth is how many connections each slot has. A connection that was reset in
+// its queue is still in the length of the queue, though it is none any more:
+// it is taken off where the test says how many of them there are.
+func (w *world) truth(dead map[int]int) (counts map[int]int, err error) {
+	counts, err = w.queueLengths()
+	if err != nil {
+		return nil, err
+	}
+	all, err := w.established()
+	if err != nil {
+		return nil, err
+	}
+	queued := 0
+	for slot, n := range dead {
+		counts[slot] -= n
+	}
+	for _, n := range counts {
+		queued += n
+	}
+	owned := 0
+	for _, worker := range w.workers {
+		for _, e := range worker.accepted {
+			if _, ok := all[e.cookie]; ok {
+				counts[worker.slot]++
+				owned++
+			}
+		}
+	}
+	if queued+owned != len(all) {
+		return counts, fmt.Errorf("%d connections are queued and %d accepted, but sock_diag lists %d", queued, owned, len(all))
+	}
+	return counts, nil
+}
+
+// counted is what the group says, by slot.
+func (w *world) counted() map[int]int {
+	counts := make(map[int]int)
+	for _, s := range w.snapshot().Slots {
+		counts[s.Slot] = int(s.Connections)
+	}
+	return counts
+}
+
+func (w *world) snapshot() Snapshot {
+	w.t.Helper()
+	s, err := w.group.Snapshot()
+	w.must(err)
+	return s
+}
+
+// slot is one slot of a snapshot taken now.
+func (w *world) slot(i int) Slot {
+	w.t.Helper()
+	slots := w.snapshot().Slots
+	n := slices.IndexFunc(slots, func(s Slot) bool { return s.Slot == i })
+	if n < 0 {
+		w.t.Fatalf("slot %d is free", i)
+	}
+	return slots[n]
+}
+
+// agree fails the test unless the group and sock_diag say the same of every
+// slot, as soon as packets under way have arrived.
+func (w *world) agree(what string) {
+	w.t.Helper()
+	w.agreeBut(what, nil)
+}
+
+// agreeBut is agree with connections that died in their queues, by slot.
+func (w *world) agreeBut(what string, dead map[int]int) {
+	w.t.Helper()
+	w.eventually(what, func() error {
+		truth, err := w.truth(dead)
+		if err != nil {
+			return err
+		}
+		for slot, n := range w.counted() {
+			if n != truth[slot] {
+				return fmt.Errorf("slots have %v, sock_diag says %v", w.counted(), truth)
+			}
+		}
+		return nil
+	})
+}
+
+// eventually fails the test unless f gets to nil.
+func (w *world) eventually(what string, f func() error) {
+	w.t.Helper()
+	var err error
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if err = f(); err == nil {
+			return
+		}
+	}
+	w.t.Fatalf("%s: %v", what, err)
+}
+
+// drained checks that nothing is counted once every connection is closed, and
+// that no trace of a move is left. Connections in queues end with it.
+func (w *world) drained() {
+	for _, worker := range w.workers {
+		if !worker.open {
+			continue
+		}
+		for e, err := worker.accept(); e != nil && err == nil; e, err = worker.accept() {
+			e.reset()
+		}
+	}
+	deadline := time.Now().Add(patience)
+	for ; ; time.Sleep(5 * time.Millisecond) {
+		clean := w.group.memory.value.Moved == 0
+		for _, n := range w.counted() {
+			clean = clean && n == 0
+		}
+		if clean {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.t.Errorf("after the last close slots have %v, and %d moves are remembered", w.counted(), w.group.memory.value.Moved)
+			return
+		}
+	}
+}
+
+// shares is the connections of each slot in order, for messages and comparison.
+func (w *world) shares() []int {
+	var shares []int
+	for _, s := range w.snapshot().Slots {
+		shares = append(shares, int(s.Connections))
+	}
+	return shares
+}
+
+func sum(numbers []int) (total int) {
+	for _, n := range numbers {
+		total += n
+	}
+	return total
+}
+
+// port is an address with another port.
+func port(a netip.AddrPort, port uint16) netip.AddrPort { return netip.AddrPortFrom(a.Addr(), port) }

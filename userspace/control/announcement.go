@@ -1,0 +1,79 @@
+package control
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/sockdist/sockdist/userspace/sockets"
+)
+
+// serving returns the slots that listen in the group, in order.
+func (l *listeners) serving(g sockets.Group) []int {
+	var slots []int
+	for at, p := range l.byPlace {
+		if at.group == g && !p.closed {
+			slots = append(slots, at.slot)
+		}
+	}
+	slices.Sort(slots)
+	return slots
+}
+
+// announce says once that a group is complete, or, if it never will be, what
+// there is.
+func (l *listeners) announce(g sockets.Group, anyway bool) {
+	slots := l.serving(g)
+	if l.announced[g] || len(slots) == 0 || (len(slots) < len(l.workers) && !anyway) {
+		return
+	}
+	l.announced[g] = true
+	of := ""
+	if len(slots) < len(l.workers) {
+		of = fmt.Sprintf(" of %d", len(l.workers))
+	}
+	noun := "workers"
+	if len(l.workers) == 1 {
+		noun = "worker"
+	}
+	l.log.Info(fmt.Sprintf("listening on %s with %d%s %s (pids %s)", g.Address, len(slots), of, noun, l.pids(slots)))
+}
+
+func (l *listeners) pids(slots []int) string {
+	pids := make([]int, len(slots))
+	for i, slot := range slots {
+		pids[i] = l.workers[slot].pid()
+	}
+	return joinNumbers(pids)
+}
+
+// takeStock is called when the workers had time enough to listen. It tells
+// whether any does, and at least where, if no group is complete.
+func (l *listeners) takeStock() bool {
+	l.scan()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	incomplete, listens := len(l.announced) == 0, false
+	for at, p := range l.byPlace {
+		if p.closed {
+			continue
+		}
+		listens = true
+		if incomplete {
+			l.announce(at.group, true)
+		}
+	}
+	return listens
+}
+
+// isAnnounced tells whether all workers serve, or did, at the address.
+func (l *listeners) isAnnounced(address netip.AddrPort) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for g := range l.announced {
+		if g.Address == address {
+			return true
+		}
+	}
+	return false
+}
