@@ -12,6 +12,8 @@ func newDrain(env *environment) *cobra.Command {
 		Long: `Give a worker no new connections; it keeps those it has. The drain holds over a
 restart of the worker. If all slots are drained, connections are not refused:
 the kernel's hash gives them out.`,
+		Example: `  sockdist drain web/2
+  sockdist drain :8080/2 && sockdist status :8080 --watch`,
 		Args:              usage(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeThen(env, completeSlots),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -24,6 +26,7 @@ func newUndrain(env *environment) *cobra.Command {
 	return &cobra.Command{
 		Use:               "undrain NAME/SLOT",
 		Short:             "Give a drained worker new connections again",
+		Example:           "  sockdist undrain web/2",
 		Args:              usage(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeThen(env, completeSlots),
 		RunE: func(_ *cobra.Command, args []string) error {

@@ -16,6 +16,8 @@ func newPolicy(env *environment) *cobra.Command {
   rr      one after the other, as often as their weights ask
   random  any, as likely as its weight
   hash    by the client's address: a client keeps its worker`,
+		Example: `  sockdist policy web p2c
+  sockdist policy :8080 hash`,
 		Args:              usage(cobra.ExactArgs(2)),
 		ValidArgsFunction: completeThen(env, completeGroups, policyNames()),
 		RunE: func(_ *cobra.Command, args []string) error {

@@ -26,7 +26,8 @@ const dirVariable = "SOCKDIST_DIR"
 
 // host opens the pin folder.
 func (e *environment) host() (*loader.Host, error) {
-	return loader.Open(loader.Options{Dir: e.dir})
+	host, err := loader.Open(loader.Options{Dir: e.dir})
+	return host, explainDenied(err)
 }
 
 // execute runs one command line and returns the exit code.
@@ -50,12 +51,18 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 this kernel or this user can't.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
-		Args:              cobra.NoArgs,
+		Args:              unknownVerb,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Example: `  sudo sockdist doctor
+  sudo sockdist run -n 4 -- node app.js
+  sudo sockdist status`,
+
+		SuggestionsMinimumDistance: 2,
 	}
 	root.PersistentFlags().BoolVar(&env.verbose, "verbose", false, "say more, such as the verifier's log when a program is refused")
 	root.PersistentFlags().StringVar(&env.dir, "dir", env.getenv(dirVariable), "pin folder on bpffs (default sockdist in the machine's own; also $"+dirVariable+")")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(explainFlag)
+	root.SetHelpCommand(newHelp(env))
 	for _, verb := range verbs {
 		root.AddCommand(verb(env))
 	}
@@ -73,6 +80,8 @@ var verbs = []func(*environment) *cobra.Command{
 	newMaxconn,
 	newStatus,
 	newDoctor,
+	newCompletion,
+	newMan,
 	newVersion,
 }
 

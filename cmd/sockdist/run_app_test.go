@@ -29,11 +29,12 @@ const patience = 40 * time.Second
 type setup struct {
 	flags []string
 	env   []string
-	// name and pins: those of an earlier app; "" for the app's own.
-	name, pins string
-	under      []string          // a command that starts sockdist
-	in         *netns.Namespace  // nil: the test's own
-	prepare    func(a *exec.Cmd) // changes it before it is started
+	// again: under the name and with the pins of an earlier app of the test,
+	// whose end then checks that nothing is left.
+	again *app
+	under   []string          // a command that starts sockdist
+	in      *netns.Namespace  // nil: the test's own
+	prepare func(a *exec.Cmd) // changes it before it is started
 }
 
 // flags splits a command line at blanks.
@@ -45,6 +46,8 @@ type app struct {
 	t    testing.TB
 	name string
 	pins string // folder
+	// isAgain: an earlier app has the name and the pins too.
+	isAgain bool
 	programs
 
 	cmd         *exec.Cmd
@@ -58,11 +61,11 @@ var appNumber atomic.Int64
 // testdata/worker.
 func (s setup) start(t testing.TB, command ...string) *app {
 	t.Helper()
-	a := &app{t: t, programs: needPrograms(t), name: s.name, pins: s.pins, ended: make(chan struct{})}
-	if a.name == "" {
+	a := &app{t: t, programs: needPrograms(t), ended: make(chan struct{})}
+	if s.again != nil {
+		a.name, a.pins, a.isAgain = s.again.name, s.again.pins, true
+	} else {
 		a.name = fmt.Sprintf("%s-%d", prefix, appNumber.Add(1))
-	}
-	if a.pins == "" {
 		a.pins = filepath.Join(a.bpffs, a.name)
 	}
 	if command[0] == "worker" {

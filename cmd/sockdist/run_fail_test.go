@@ -164,12 +164,11 @@ func TestRunNameIsTaken(t *testing.T) {
 	needPrograms(t)
 	port := servers.FreePort(t, nil)
 	a := flags("-n 2").start(t, "worker", "-listen", fmt.Sprint(":", port)).serves(port, 2)
-	second := setup{name: a.name, pins: a.pins, flags: []string{"-n", "2"}}.
-		start(t, "worker", "-listen", fmt.Sprint(":", servers.FreePort(t, nil)))
+	second := setup{again: a}.start(t, "worker", "-listen", fmt.Sprint(":", servers.FreePort(t, nil)))
 	if code := second.exit(); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
-	if text := lastError(t, second); !strings.Contains(text, a.name) || !strings.Contains(text, "choose another name") {
+	if text := lastError(t, second); !strings.Contains(text, a.name) || !strings.Contains(text, "take another name") {
 		t.Errorf("the error is no help: %s", text)
 	}
 	a.expectEven(port, clients.Hold(t, local(port), 40))

@@ -33,8 +33,7 @@ func TestRunIsKilled(t *testing.T) {
 
 			s.even()
 			s.killUnsupervised()
-			again := s.runAgain(command(t, port))
-			again.even()
+			s.runAgain(command(t, port)).even()
 		})
 	}
 }
@@ -65,7 +64,8 @@ func (s sharing) killUnsupervised() {
 // old workers live, and then nothing happens to these.
 func (s sharing) runAgain(command []string) sharing {
 	s.t.Helper()
-	same := setup{name: s.name, pins: s.pins, flags: []string{"-n", "4"}}
+	same := flags("-n 4")
+	same.again = s.app
 	held := s.hold(3)
 	refused := same.start(s.t, command...)
 	if code := refused.exit(); code != 1 {

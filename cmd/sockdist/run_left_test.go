@@ -17,32 +17,41 @@ import (
 // cleanUp ends the app if the test didn't, and looks that nothing is left.
 func (a *app) cleanUp() {
 	a.t.Helper()
-	deadline := time.Now().Add(patience)
-	// One is in order, the second doesn't wait for connections, the third kills.
-	for !a.hasEnded() && time.Now().Before(deadline) {
-		a.signal(unix.SIGTERM)
-		select {
-		case <-a.ended:
-		case <-time.After(2 * time.Second):
-		}
-	}
-	if !a.hasEnded() {
-		a.t.Error("it doesn't end")
-		a.kill()
-		a.killWorkers()
-	}
-	left := a.left()
-	for ; len(left) > 0 && time.Now().Before(deadline); left = a.left() {
-		time.Sleep(20 * time.Millisecond)
-		if time.Until(deadline) < patience-5*time.Second {
-			break
-		}
-	}
-	for _, what := range left {
-		a.t.Errorf("left: %s", what)
+	a.end()
+	if !a.isAgain {
+		a.expectNothingLeft()
 	}
 	if a.t.Failed() {
 		a.t.Logf("%s said:\n%s\nits workers printed:\n%s", a.name, read(a.log), read(a.output))
+	}
+}
+
+func (a *app) end() {
+	a.t.Helper()
+	// One signal is for an end in order, the second one for not waiting for
+	// connections, the third one kills the workers.
+	for range 5 {
+		a.signal(unix.SIGTERM)
+		select {
+		case <-a.ended:
+			return
+		case <-time.After(5 * time.Second):
+		}
+	}
+	a.t.Error("it doesn't end")
+	a.kill()
+	a.killWorkers()
+}
+
+// expectNothingLeft gives the kernel a moment: zombies, cgroups.
+func (a *app) expectNothingLeft() {
+	a.t.Helper()
+	left := a.left()
+	for deadline := time.Now().Add(5 * time.Second); len(left) > 0 && time.Now().Before(deadline); left = a.left() {
+		time.Sleep(20 * time.Millisecond)
+	}
+	for _, what := range left {
+		a.t.Errorf("left: %s", what)
 	}
 	if len(left) > 0 {
 		a.sweep()

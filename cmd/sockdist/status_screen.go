@@ -17,6 +17,7 @@ type screen struct {
 	terminal bool
 	height   func() int // lines; 0 if unknown
 	begun    bool
+	last     string
 }
 
 func newScreen(e *environment) *screen {
@@ -35,7 +36,8 @@ func terminalHeight(file *os.File) int {
 	return int(size.Row)
 }
 
-// The terminal's alternate screen keeps what was there before, and gives it back.
+// The terminal's alternate screen keeps what was there before, and gives it
+// back. What was shown last is then printed below it.
 const (
 	enterAlternate = "\x1b[?1049h\x1b[?25l" // without a cursor
 	leaveAlternate = "\x1b[?25h\x1b[?1049l"
@@ -46,13 +48,14 @@ const (
 
 func (s *screen) show(text string) error {
 	stamp := time.Now().Format(time.TimeOnly)
+	s.last = stamp + "\n" + text
 	if !s.terminal {
 		separator := ""
 		if s.begun {
 			separator = "\n"
 		}
 		s.begun = true
-		_, err := fmt.Fprintf(s.out, "%s%s\n%s", separator, stamp, text)
+		_, err := io.WriteString(s.out, separator+s.last)
 		return err
 	}
 	var frame strings.Builder
@@ -62,7 +65,7 @@ func (s *screen) show(text string) error {
 	}
 	frame.WriteString(toTheTop)
 	for _, line := range clip(stamp+"  Ctrl-C ends\n"+text, s.height()) {
-		frame.WriteString(line + clearLine + "\r\n")
+		frame.WriteString(line + clearLine + "\n")
 	}
 	frame.WriteString(clearBelow)
 	_, err := io.WriteString(s.out, frame.String())
@@ -81,6 +84,6 @@ func clip(text string, height int) []string {
 
 func (s *screen) close() {
 	if s.terminal && s.begun {
-		fmt.Fprint(s.out, leaveAlternate)
+		fmt.Fprint(s.out, leaveAlternate+s.last)
 	}
 }

@@ -45,7 +45,7 @@ func (a appStatus) line(p paint) string {
 	if a.PID != 0 {
 		return text + fmt.Sprintf(", supervisor %d\n", a.PID)
 	}
-	return text + ", " + p.uneasy("no supervisor: workers serve on, but none is started again") + "\n"
+	return text + ", " + p.uneasy("no supervisor, so no worker is started again") + "\n"
 }
 
 // block is a group's header, what is wrong with it, and its slots.
@@ -64,7 +64,7 @@ func (g groupStatus) block(p paint) string {
 }
 
 func (g groupStatus) header(p paint) string {
-	parts := []string{fmt.Sprintf("%s  %s://%s  %s", p.bold(g.Name), g.Protocol, g.Address, g.Policy)}
+	parts := []string{fmt.Sprintf("%s  %s://%s  policy %s", p.bold(g.Name), g.Protocol, g.Address, g.Policy)}
 	if g.V6Only {
 		parts[0] += "  v6only"
 	}
@@ -119,7 +119,7 @@ func (g groupStatus) whyNotSteering() string {
 	listens := slices.ContainsFunc(g.Slots, func(s slotStatus) bool { return s.State != loader.Gone.String() })
 	switch {
 	case !listens:
-		return "not steering: nobody listens"
+		return "not steering: nobody listens any more, and clients are refused"
 	case g.program != 0:
 		return fmt.Sprintf("not steering: another program (id %d) chooses; bpftool prog show id %d tells more", g.program, g.program)
 	}

@@ -14,6 +14,8 @@ func newWeight(env *environment) *cobra.Command {
 		Short: "Give a worker a larger or smaller share (0 to 1000, default 100)",
 		Long: `Give a worker a larger or smaller share: its score is divided by its weight. Weights
 go from 0 to 1000, the default is 100, and 0 drains.`,
+		Example: `  sockdist weight web/0 50    # half of what the others get
+  sockdist weight web/0 100   # as much as the others again`,
 		Args:              usage(cobra.ExactArgs(2)),
 		ValidArgsFunction: completeThen(env, completeSlots),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -33,6 +35,8 @@ func newMaxconn(env *environment) *cobra.Command {
 		Long: `Limit how many connections a worker may have, unfinished handshakes included; 0 takes
 the limit away. Full workers are passed over; when all live workers are full,
 new connections are refused at once and counted.`,
+		Example: `  sockdist maxconn web/0 500
+  sockdist maxconn web/0 0`,
 		Args:              usage(cobra.ExactArgs(2)),
 		ValidArgsFunction: completeThen(env, completeSlots),
 		RunE: func(_ *cobra.Command, args []string) error {

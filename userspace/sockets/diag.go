@@ -180,3 +180,7 @@ func eachAttribute(b []byte, f func(kind uint16, value []byte)) {
 		b = b[min(next, len(b)):]
 	}
 }
+
+// The netlink package finds out the byte order at its first use, without a
+// lock; two first uses at once would race.
+func init() { nl.NativeEndian() }

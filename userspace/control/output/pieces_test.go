@@ -59,7 +59,7 @@ func FuzzCut(f *testing.F) {
 	f.Add(bytes.Repeat([]byte("x"), PieceSize), 2)
 	f.Add([]byte("\n\n"), PieceSize)
 	f.Fuzz(func(t *testing.T, text []byte, repeat int) {
-		text = bytes.Repeat(text, max(1, min(repeat, 1<<20/(len(text)+1))))
+		text = bytes.Repeat(text, max(1, min(repeat, 3*PieceSize/(len(text)+1))))
 		var got []byte
 		begin := true
 		cut(bytes.NewReader(text), func(piece []byte, starts, ends bool) {

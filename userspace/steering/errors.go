@@ -1,0 +1,49 @@
+package steering
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/sockdist/sockdist/loader"
+	"github.com/sockdist/sockdist/userspace/sockets"
+)
+
+var (
+	// ErrNobody: no socket listens at the address.
+	ErrNobody = errors.New("nothing listens there")
+	// ErrUsers: sockets of different users listen at the address.
+	ErrUsers = errors.New("sockets of different users listen there")
+	// ErrName: the name can't be had.
+	ErrName = errors.New("the name is taken")
+	// ErrApp: the group belongs to an app, which looks after it.
+	ErrApp = errors.New("it belongs to an app")
+	// ErrAmbiguous: the address means groups that can't be told apart.
+	ErrAmbiguous = errors.New("ambiguous")
+
+	// errGone: the socket went away while it was being dealt with.
+	errGone = errors.New("the socket is gone")
+)
+
+// gone tells the errors of a socket or process that ended meanwhile.
+func gone(err error) bool {
+	return errors.Is(err, errGone) || errors.Is(err, os.ErrProcessDone) ||
+		errors.Is(err, fs.ErrNotExist) || errors.Is(err, sockets.ErrChanged)
+}
+
+// explain says what was being done, and makes what is forbidden a lack of privilege.
+func explain(err error, format string, args ...any) error {
+	what := fmt.Sprintf(format, args...)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s: interrupted, what was begun is undone: %w", what, err)
+	case errors.Is(err, fs.ErrPermission) && !errors.Is(err, loader.ErrNotSupported):
+		err = &loader.UnsupportedError{Feature: "reaching the sockets of other processes", Err: err,
+			Advice: "run as root, or with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_PTRACE and CAP_SYS_ADMIN"}
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
