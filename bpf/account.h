@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * The counting. A connection is counted in when it becomes ESTABLISHED and out
- * when it reaches CLOSE, at the slot of the listener it was born from, or of
+ * The counting. A connection is counted in when its handshake ends and out when
+ * it reaches CLOSE, at the slot of the listener it was born from, or of
  * the one it was migrated to. The worker takes no part.
  */
 #ifndef SOCKDIST_ACCOUNT_H
 #define SOCKDIST_ACCOUNT_H
+
+#define QUEUE_MAX 65536 /* of a listener; somaxconn is less, as a rule */
 
 #define count_up(field) ((void)fetch_add(&(field), 1))
 
@@ -35,6 +37,21 @@ static __always_inline int in_use(struct group *g, const struct origin *origin)
 	return g->info[mask_index(origin->slot, SLOTS - 1)].generation == origin->generation;
 }
 
+/* The connection's listener is closing: note where it is, for steer to move its count. */
+static __always_inline void expect_move(struct group *g, struct sock *sk, const struct origin *origin)
+{
+	__u64 cookie = bpf_get_socket_cookie(sk);
+	long failed;
+
+	fetch_add(&g->moved, 1); /* before it can be found */
+	failed = bpf_map_update_elem(&moved, &cookie, origin, BPF_NOEXIST);
+	if (!failed)
+		return;
+	fetch_add(&g->moved, -1);
+	if (failed != -EEXIST)
+		count_up(g->counters.unmarked);
+}
+
 static __always_inline void connection_opens(const struct sock *sk, struct origin *born)
 {
 	struct group *g = group_of(born);
@@ -44,6 +61,7 @@ static __always_inline void connection_opens(const struct sock *sk, struct origi
 
 	if (!g)
 		return;
+	born->counted = 1; /* if its slot is in use, that is */
 	origin = current_origin(g, sk, born);
 	if (!in_use(g, origin)) {
 		count_up(g->counters.stale);
@@ -52,7 +70,8 @@ static __always_inline void connection_opens(const struct sock *sk, struct origi
 	i = mask_index(origin->slot, SLOTS - 1);
 	settled = settle(g, &g->info[i], BPF_CORE_READ((struct tcp_sock *)sk, srtt_us) >> 3);
 	fetch_add(&g->slot[i].counts, ONE_CONNECTION + settled);
-	born->counted = 1;
+	if (g->info[i].state == SLOT_GONE && origin == born)
+		expect_move(g, (struct sock *)sk, born); /* the walk over the queue may have missed it */
 }
 
 /* g is NULL if the group is gone. */
@@ -89,16 +108,53 @@ static __always_inline void connection_closes(const struct sock *sk, struct orig
 		forget_move(g, sk);
 }
 
-/* Its queue migrates right after this: the slot must not be picked for it. */
-static __always_inline void listener_closes(struct origin *origin)
-{
-	struct group *g = group_of(origin);
-	__u32 i = mask_index(origin->slot, SLOTS - 1);
+struct closing_queue {
+	struct group *group;
+	struct request_sock *next;
+};
 
-	if (!g || !in_use(g, origin))
+static long expect_next(__u32 n, struct closing_queue *queue)
+{
+	struct request_sock *request = queue->next;
+	struct group *g = queue->group;
+	struct origin *origin;
+	struct sock *child;
+
+	if (!request || !g)
+		return 1;
+	queue->next = request->dl_next;
+	child = request->sk;
+	if (!child || child->__sk_common.skc_state == TCP_CLOSE)
+		return 0;
+	origin = bpf_sk_storage_get(&origins, child, NULL, 0);
+	if (origin && origin->generation)
+		expect_move(g, child, origin);
+	return 0;
+}
+
+/*
+ * The listener's queue migrates right after this: the slot must not be picked
+ * for it. Steer can't read what a connection inherited, so all that have a
+ * count, and those that may still get one, are noted where it looks.
+ */
+static __always_inline void listener_closes(const struct sock *sk, struct origin *origin)
+{
+	struct closing_queue queue = { .group = group_of(origin) };
+	__u32 i = mask_index(origin->slot, SLOTS - 1);
+	struct group *g = queue.group;
+	struct tcp_sock *tcp;
+
+	if (!g)
 		return;
-	g->slot[i].scale = 0;
-	g->info[i].state = SLOT_GONE;
+	if (in_use(g, origin)) {
+		g->slot[i].scale = 0;
+		swap(&g->info[i].state, SLOT_GONE);
+	}
+	tcp = bpf_skc_to_tcp_sock((void *)sk);
+	if (!tcp)
+		return;
+	queue.next = tcp->inet_conn.icsk_accept_queue.rskq_accept_head;
+	bpf_loop(QUEUE_MAX, expect_next, &queue, 0);
 }
 
 static __always_inline void read_address(const struct sock *sk, struct event *event)
@@ -136,14 +192,14 @@ static __always_inline void account_change(const struct sock *sk, int from, int 
 {
 	struct origin *origin;
 
-	if (to != TCP_ESTABLISHED && to != TCP_CLOSE && to != TCP_LISTEN)
+	if (from != TCP_SYN_RECV && to != TCP_CLOSE && to != TCP_LISTEN)
 		return;
 	origin = bpf_sk_storage_get(&origins, (void *)sk, NULL, 0);
 	if (!origin)
 		return;
 	if (to == TCP_LISTEN || from == TCP_LISTEN) {
 		if (to == TCP_CLOSE && origin->generation)
-			listener_closes(origin);
+			listener_closes(sk, origin);
 		if (origin->app)
 			tell_app(sk, origin, to == TCP_LISTEN ? EVENT_LISTENING : EVENT_CLOSED);
 		return;

@@ -11,8 +11,6 @@
 #ifndef SOCKDIST_ADOPT_H
 #define SOCKDIST_ADOPT_H
 
-#define QUEUE_MAX 65536
-
 /* What the last walk did, for the loader. */
 __u64 adopted_connections;
 

@@ -72,11 +72,9 @@ subprogram int next_epoch(struct group *g, __u64 now)
 		return 0;
 	g->epoch_ns = bpf_ktime_get_ns();
 	epoch = (__u32)fetch_add(&g->epoch, 1) + 1;
-	for (i = 0; i < SLOTS; i++) {
-		if (i >= g->blocks * BLOCK)
-			break;
+	/* Free slots too: one that joins in the middle of an epoch must know which it is. */
+	for (i = 0; i < SLOTS; i++)
 		left |= expire_slot(g, i, epoch, now - began >= 2 * epoch_jiffies);
-	}
 	if (!left)
 		return 0;
 	for (i = 0; i < BLOCKS; i++) {

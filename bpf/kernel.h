@@ -107,6 +107,7 @@ enum {
 #endif
 #define SOL_SOCKET 1
 #define SO_REUSEPORT 15
+#define EEXIST 17
 #define EADDRINUSE 98
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86DD

@@ -488,7 +488,7 @@ static __always_inline int pick(struct group *g, const struct loads *loads, __u3
 	return i;
 }
 
-/* Any slot that is not barred, full or not: for a queued connection that must go somewhere. */
+/* Any slot that can be had, or why none can. */
 subprogram int pick_any(struct group *g, __u32 random)
 {
 	__u32 n, i;
@@ -497,7 +497,22 @@ subprogram int pick_any(struct group *g, __u32 random)
 		return NO_SLOT;
 	for (n = 0; n < SLOTS; n++) {
 		i = mask_index(random + n, SLOTS - 1);
-		if (g->slot[i].scale) {
+		if (pickable(g, i))
+			return take(g, i) ? i : NO_SLOT;
+	}
+	return none_reason(g);
+}
+
+/* For a queued connection, which was let in before and must go somewhere: a full slot will do, at worst a drained one. */
+subprogram int pick_anyway(struct group *g, __u32 random)
+{
+	__u32 n, i;
+
+	if (!g)
+		return NO_SLOT;
+	for (n = 0; n < 2 * SLOTS; n++) {
+		i = mask_index(random + n, SLOTS - 1);
+		if (n < SLOTS ? g->slot[i].scale : g->info[i].state == SLOT_LIVE) {
 			fetch_add(&g->slot[i].picks, 1);
 			return i;
 		}

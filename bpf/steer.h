@@ -40,63 +40,50 @@ static __always_inline __u32 client_of(struct sk_reuseport_md *ctx)
 	return mix(address[0]) ^ mix(address[1] + 1) ^ mix(address[2] + 2) ^ mix(address[3] + 3);
 }
 
-static __always_inline int find_slot(struct group *g, __u64 cookie)
+/*
+ * A connection that has a count keeps it: out of the slot it leaves, into slot i.
+ * account.h has noted where it is, unless it is older than the group and was
+ * not adopted.
+ */
+subprogram int move_count(struct group *g, __u64 connection, __u32 i, int established)
 {
-	__u32 i;
-
-	for (i = 0; i < SLOTS; i++)
-		if (g->slot[i].cookie == cookie)
-			return i;
-	return NO_SLOT;
-}
-
-/* A connection that had its count keeps it: out of the slot it leaves, into slot i. */
-subprogram int move_count(struct group *g, __u64 connection, __u64 listener, __u32 i)
-{
-	struct origin origin = {};
+	struct origin *place = bpf_map_lookup_elem(&moved, &connection);
 	__u32 from;
-	int left;
 
-	if (!g)
+	if (!g || !place)
 		return 0;
-	left = find_slot(g, listener);
-	if (left < 0)
-		return 0; /* it came before the group did, and was not counted */
-	from = mask_index(left, SLOTS - 1);
 	i = mask_index(i, SLOTS - 1);
-	origin.group = g->id;
-	origin.generation = g->info[i].generation;
-	origin.slot = i;
-	fetch_add(&g->moved, 1);
-	if (bpf_map_update_elem(&moved, &connection, &origin, BPF_NOEXIST)) {
-		fetch_add(&g->moved, -1);
-		if (bpf_map_update_elem(&moved, &connection, &origin, BPF_EXIST)) {
-			count_up(g->counters.unmarked);
-			return 0; /* it stays in the old slot's count until it closes */
+	from = mask_index(place->slot, SLOTS - 1);
+	if (established) {
+		fetch_add(&g->slot[i].counts, ONE_CONNECTION);
+		if (in_use(g, place)) {
+			fetch_add(&g->slot[from].counts, -ONE_CONNECTION);
+			count_up(g->info[from].moved_out);
 		}
 	}
-	fetch_add(&g->slot[i].counts, ONE_CONNECTION);
-	fetch_add(&g->slot[from].counts, -ONE_CONNECTION);
-	count_up(g->info[from].moved_out);
+	place->slot = i;
+	place->generation = g->info[i].generation;
 	return 0;
 }
 
 static __always_inline void note_migration(struct sk_reuseport_md *ctx, struct group *g, int i)
 {
-	struct bpf_sock *moving = ctx->migrating_sk, *listener = ctx->sk;
+	struct bpf_sock *moving = ctx->migrating_sk;
 	__u32 state;
 
-	if (!moving || !listener)
+	if (!moving)
 		return;
 	count_up(g->counters.migrated);
 	count_up(g->info[mask_index(i, SLOTS - 1)].migrated);
 	state = moving->state;
 	if (state == TCP_NEW_SYN_RECV)
 		return; /* not born yet: it will inherit from its new listener */
+	if (state != TCP_CLOSE)
+		move_count(g, bpf_get_socket_cookie(moving), i, state != TCP_SYN_RECV);
+	if (state == TCP_SYN_RECV)
+		return; /* born with data in its SYN: its handshake goes on here */
 	/* Its handshake is over, so the pick it just took is not pending. */
 	fetch_add(&g->slot[mask_index(i, SLOTS - 1)].picks, -1);
-	if (state != TCP_CLOSE)
-		move_count(g, bpf_get_socket_cookie(moving), bpf_get_socket_cookie(listener), i);
 	lower_hint(g, i); /* it may have come without a count */
 }
 
@@ -131,12 +118,16 @@ static __always_inline int steer_connection(struct sk_reuseport_md *ctx)
 		client = client_of(ctx);
 	for (tries = 0; tries < SELECTIONS; tries++) {
 		i = pick(g, published, random, client);
-		if (i == NO_SLOT || (i == ALL_FULL && ctx->migrating_sk))
+		if (i < 0 && ctx->migrating_sk)
+			i = pick_anyway(g, random);
+		if (i == NO_SLOT)
 			i = pick_any(g, random);
 		if (i == ALL_FULL) {
 			count_up(g->counters.refused);
 			return SK_DROP;
 		}
+		if (i == NO_SLOT)
+			continue;
 		if (i < 0)
 			break;
 		if (!select_slot(ctx, g, i)) {

@@ -28,11 +28,35 @@ func connect(to netip.AddrPort, prepare ...func(fd int) error) (*end, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Connect(fd, sockaddr(to)); err != nil {
+	err = unix.Connect(fd, sockaddr(to))
+	if err == unix.EINTR { // by a signal of the Go runtime; it goes on
+		err = connected(fd)
+	}
+	if err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("connect to %s: %w", to, err)
 	}
 	return newEnd(fd)
+}
+
+// connected waits for the end of a connect that is under way.
+func connected(fd int) error {
+	wait := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		n, err := unix.Poll(wait, 100)
+		if err != nil && err != unix.EINTR {
+			return err
+		}
+		if n == 0 || err != nil {
+			continue
+		}
+		code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil && code != 0 {
+			err = unix.Errno(code)
+		}
+		return err
+	}
+	return unix.ETIMEDOUT
 }
 
 func clientSocket(to netip.Addr, prepare ...func(fd int) error) (int, error) {

@@ -51,9 +51,21 @@ func programTypes(spec *ebpf.CollectionSpec) (all []Feature) {
 			continue
 		}
 		tried[section] = true
-		all = append(all, feature(FeatureProgram, section, programKernels[section], tryProgram(program)))
+		all = append(all, feature(FeatureProgram, section, programKernels[section], tryProgram(program, tell(program)...)))
 	}
 	return all
+}
+
+// migratingSocket is the offset of migrating_sk in struct sk_reuseport_md.
+const migratingSocket = 48
+
+// tell is what a program must do for the kernel to say whether it knows the
+// way of attaching: for sk_reuseport, kernels before migration ignore it.
+func tell(program *ebpf.ProgramSpec) asm.Instructions {
+	if program.AttachType != ebpf.AttachSkReuseportSelectOrMigrate {
+		return nil
+	}
+	return asm.Instructions{asm.LoadMem(asm.R0, asm.R1, migratingSocket, asm.DWord)}
 }
 
 // tryProgram loads these instructions, then "return 1", which every type here may, as a program of the same kind as like.

@@ -91,12 +91,38 @@ func (h *Host) pinGroup(tmp string, spec GroupSpec, maps *hostMaps) error {
 		return err
 	}
 	initGroup(memory.value, spec, id)
+	if err := forgetMoves(maps.Moved, id); err != nil {
+		return fmt.Errorf("forget an earlier group's moves: %w", err)
+	}
 	if err := maps.Groups.Put(id, objects.Slots); err != nil {
 		return fmt.Errorf("register: %w", err)
 	}
 	return pinAll(tmp, map[string]pinner{
 		"steer": objects.Steer, "sockets": objects.Sockets, "slots": objects.Slots, "loads": objects.Loads,
 	})
+}
+
+// forgetMoves removes what is noted of connections that outlived a group with
+// this number, for the new group doesn't know of them.
+func forgetMoves(moved *ebpf.Map, id uint32) error {
+	var old []uint64
+	var cookie uint64
+	var place abiOrigin
+	all := moved.Iterate()
+	for all.Next(&cookie, &place) {
+		if place.Group == id {
+			old = append(old, cookie)
+		}
+	}
+	if err := all.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return err
+	}
+	for _, cookie := range old {
+		if err := moved.Delete(cookie); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 func initGroup(m *abiGroup, spec GroupSpec, id uint32) {

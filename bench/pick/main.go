@@ -10,7 +10,7 @@
 // It needs root, and nothing but Go. Its groups are pinned in a folder of their
 // own, which is removed at the end.
 //
-//	go run ./bench/pick [-slots 2,8,64,256] [-seconds 32] [-json]
+//	go run ./bench/pick [-slots 2,8,64,256] [-seconds 18] [-json]
 package main
 
 import (
@@ -54,7 +54,7 @@ func parse(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("pick", flag.ExitOnError)
 	slots := flags.String("slots", "2,8,64,256", "numbers of slots to measure, 1 to 256, by commas")
-	flags.Float64Var(&o.seconds, "seconds", 32, "time to measure, over all numbers of slots")
+	flags.Float64Var(&o.seconds, "seconds", 18, "time to measure, over all numbers of slots; as much again goes into making the groups")
 	flags.BoolVar(&o.json, "json", false, "print JSON instead of a table")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -67,7 +67,7 @@ func parse(args []string) (options, error) {
 		o.slots = append(o.slots, n)
 	}
 	if o.seconds <= 0 || flags.NArg() > 0 {
-		return o, fmt.Errorf("usage: pick [-slots 2,8,64,256] [-seconds 32] [-json]")
+		return o, fmt.Errorf("usage: pick [-slots 2,8,64,256] [-seconds 18] [-json]")
 	}
 	return o, nil
 }

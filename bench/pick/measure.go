@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	rounds   = 15 // each gives one figure a row; their median is reported
+	places   = 3  // the groups are made anew so often: where their sockets lie in memory matters
+	rounds   = 5  // of each place; each round gives one figure a row
 	perTurn  = 32 // connections of one row before the next row has its turn
 	perServe = 2  // turns of all rows before the server accepts
 )
@@ -23,20 +24,28 @@ type column struct {
 }
 
 // measure takes about as long as it is told to, and then some for making the groups.
-func measure(ctx context.Context, host *loader.Host, of size, length time.Duration, progress func(float64)) (c column, err error) {
-	b, err := newBench(host, of)
-	defer func() { err = errors.Join(err, b.close()) }()
-	if err != nil {
-		return c, err
-	}
-	samples := make([]sample, rounds)
-	for i := range samples {
-		progress(float64(i) / rounds)
-		if samples[i], err = b.round(ctx, length/rounds); err != nil {
-			return c, err
+func measure(ctx context.Context, host *loader.Host, of size, length time.Duration, progress func(float64)) (column, error) {
+	var samples []sample
+	for place := range places {
+		progress(float64(place) / places)
+		some, err := measurePlace(ctx, host, of, length/places)
+		if err != nil {
+			return column{}, err
 		}
+		samples = append(samples, some...)
 	}
 	return columnOf(of.slots, samples), nil
+}
+
+func measurePlace(ctx context.Context, host *loader.Host, of size, length time.Duration) (samples []sample, err error) {
+	b, err := newBench(host, of)
+	defer func() { err = errors.Join(err, b.close()) }()
+	for err == nil && len(samples) < rounds {
+		var s sample
+		s, err = b.round(ctx, length/rounds)
+		samples = append(samples, s)
+	}
+	return samples, err
 }
 
 // A bench is a row of each kind, at one number of slots.
@@ -48,13 +57,13 @@ type bench struct {
 }
 
 func newBench(host *loader.Host, of size) (b *bench, err error) {
-	b = new(bench)
+	b = &bench{rows: make([]*row, len(kinds))}
 	if b.server, err = newServer(); err != nil {
 		return b, err
 	}
-	for _, k := range kinds {
-		r, err := newRow(host, k, of, b.server)
-		b.rows = append(b.rows, r)
+	for _, i := range rand.Perm(len(kinds)) {
+		r, err := newRow(host, kinds[i], of, b.server)
+		b.rows[i] = r
 		if err != nil {
 			return b, err
 		}
@@ -121,7 +130,9 @@ func (b *bench) close() (err error) {
 		b.account.Close()
 	}
 	for _, r := range b.rows {
-		err = errors.Join(err, r.close())
+		if r != nil {
+			err = errors.Join(err, r.close())
+		}
 	}
 	if b.server != nil {
 		b.server.close()

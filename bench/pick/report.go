@@ -55,13 +55,14 @@ func (r *report) judge() {
 const header = `Cost of a pick in ns, by the kernel's run statistics, without the clock's own cost.
 Each pick is one of a whole TCP handshake over loopback, which clears the
 processor's first caches before the next. %d connections a slot come and go at
-random. Median of %d rounds (quartiles); × is the ratio to the bare hash-select.
+random. Median of %d rounds (quartiles), with all sockets made anew %d times; × is
+the ratio to the bare hash-select of the same round.
 Linux %s, %s, %d CPUs.
 
 `
 
 func (r *report) print(out io.Writer) error {
-	fmt.Fprintf(out, header, r.PerSlot, rounds, r.Machine.Kernel, r.Machine.CPU, r.Machine.CPUs)
+	fmt.Fprintf(out, header, r.PerSlot, places*rounds, places, r.Machine.Kernel, r.Machine.CPU, r.Machine.CPUs)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprint(table, "slots")
 	for _, c := range r.Columns {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -14,8 +15,9 @@ import (
 func newDoctor(env *environment) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "doctor",
-		Short: "Find out whether this kernel and this user can do it, and if not, why",
+		Use:        "doctor",
+		SuggestFor: []string{"check", "diagnose"},
+		Short:      "Find out whether this kernel and this user can do it, and if not, why",
 		Long: `Find out whether this kernel and this user can do it, and if not, why and what to
 do about it. Each line is
 
@@ -61,6 +63,7 @@ type diagnosis struct {
 	Checks  []check `json:"checks"`
 
 	rights rights
+	cause  error // what is wrong with the features
 }
 
 // A check is one line of the diagnosis.
@@ -83,14 +86,18 @@ const (
 func examine(detailed bool) *diagnosis {
 	rights := readRights()
 	d := &diagnosis{Version: versionText(), Kernel: kernelRelease(), rights: rights}
+	features := loader.Features()
 	d.add(checkKernel(d.Kernel))
-	d.add(checkFeatures(loader.Features(), d.Kernel, rights, detailed)...)
+	d.add(checkFeatures(features, d.Kernel, rights, detailed)...)
 	d.add(checkBPFFS(), checkCgroup(), checkPidfd())
 	d.add(checkRights(rights)...)
 	d.add(checkGuards(rights)...)
 	d.add(checkContainer(rights))
 	d.add(checkSettings()...)
 	d.Works = d.count(levelFail) == 0
+	for _, f := range features {
+		d.cause = errors.Join(d.cause, f.Err)
+	}
 	return d
 }
 
@@ -111,7 +118,7 @@ func (d *diagnosis) verdict() error {
 	case d.Works:
 		return nil
 	case d.rights.uid != 0 && d.rights.lacks():
-		return cannotWork{fmt.Sprintf("doctor: can't work as uid %d: run as root (sudo)", d.rights.uid)}
+		return cannotWork{fmt.Sprintf("doctor: can't work as uid %d: run as root (sudo)", d.rights.uid), nil}
 	}
 	var failed []string
 	for _, c := range d.Checks {
@@ -119,14 +126,17 @@ func (d *diagnosis) verdict() error {
 			failed = append(failed, c.Name)
 		}
 	}
-	return cannotWork{"doctor: can't work here: see the lines with fail, on " + strings.Join(failed, ", ")}
+	return cannotWork{"doctor: can't work here: see the lines with fail, on " + strings.Join(failed, ", "), d.cause}
 }
 
 // cannotWork is the verdict that this kernel or this user can't.
-type cannotWork struct{ text string }
+type cannotWork struct {
+	text  string
+	cause error
+}
 
-func (e cannotWork) Error() string { return e.text }
-func (e cannotWork) Unwrap() error { return loader.ErrNotSupported }
+func (e cannotWork) Error() string   { return e.text }
+func (e cannotWork) Unwrap() []error { return []error{loader.ErrNotSupported, e.cause} }
 
 func (d *diagnosis) writeJSON(out io.Writer) error {
 	encoder := json.NewEncoder(out)

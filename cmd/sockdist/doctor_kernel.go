@@ -109,6 +109,9 @@ func checkFeature(f loader.Feature, release string, r rights) check {
 		if f.Kind == loader.FeatureTrial {
 			c.Level = levelWarn // the parts are what counts; namespaces for the trial may be more than they need
 		}
+	case f.Missing() && f.Kind == loader.FeatureObject && !olderThan(release, f.MinKernel):
+		c.Found = fmt.Sprintf("%s is refused: %s", f.Name, reason(f.Err))
+		c.Advice = "report it with the output of sockdist doctor --verbose: no kernel from " + f.MinKernel + " on should do that"
 	case f.Missing():
 		c.Found = fmt.Sprintf("%s is missing: %s", f.Name, reason(f.Err))
 		c.Advice = fmt.Sprintf("use Linux %s or newer (%s has it from %s on)", loader.FloorKernel, f.Name, f.MinKernel)

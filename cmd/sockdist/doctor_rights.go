@@ -18,13 +18,15 @@ type rights struct {
 	err          error
 }
 
-// wantedCapabilities are those that some verb needs, and what for.
-var wantedCapabilities = []struct {
+// A wantedCapability is one that some verb needs, and what for.
+type wantedCapability struct {
 	bit   uint
 	name  string
 	why   string
 	verbs string
-}{
+}
+
+var wantedCapabilities = []wantedCapability{
 	{unix.CAP_BPF, "CAP_BPF", "load BPF programs and maps", "run, attach, demo"},
 	{unix.CAP_PERFMON, "CAP_PERFMON", "count connections at a tracepoint", "run, attach, demo; status, to see who steers"},
 	{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", "steer sockets and hook binds", "run, attach, demo"},

@@ -29,8 +29,8 @@ func (s setting) below(limit int) bool {
 type settingRule struct {
 	name   string
 	bad    func(setting) bool
-	means  string // of the bad value
-	else_  string // what to know about the others; may be empty
+	means  string // what follows from a bad value
+	note   string // what to know about any other; may be empty
 	better string // a value that isn't bad
 }
 
@@ -50,27 +50,27 @@ var settingRules = []settingRule{
 		name: "net.core.somaxconn", better: "4096",
 		bad:   func(s setting) bool { return s.below(1024) },
 		means: "no accept queue can be longer: bursts of connections are dropped",
-		else_: "the longest that an accept queue can be",
+		note:  "the longest that an accept queue can be",
 	},
 	{
 		name: "net.ipv4.tcp_max_syn_backlog", better: "4096",
 		bad:   func(s setting) bool { return s.below(1024) && readSetting("net.ipv4.tcp_syncookies").value == "0" },
 		means: "more handshakes than that at once are dropped, as SYN cookies are off",
-		else_: "handshakes at once before SYN cookies are sent",
+		note:  "handshakes at once before SYN cookies are sent",
 	},
 	{
 		name: "net.ipv4.tcp_syncookies", better: "1",
 		bad:   equals("0", "2"),
 		means: "0: a SYN flood locks clients out; 2: every handshake is done by cookies, and picked twice",
-		else_: "cookies when the queue is full",
+		note:  "cookies when the queue is full",
 	},
 	{
-		name:  "net.ipv4.tcp_migrate_req",
-		else_: "any value is fine: the program moves queued connections by itself",
+		name: "net.ipv4.tcp_migrate_req",
+		note: "any value is fine: the program moves queued connections by itself",
 	},
 	{
-		name:  "kernel.unprivileged_bpf_disabled",
-		else_: "any value is fine: sockdist works as root",
+		name: "kernel.unprivileged_bpf_disabled",
+		note: "any value is fine: sockdist works as root",
 	},
 	{
 		name: "net.core.bpf_jit_enable", better: "1",
@@ -100,8 +100,8 @@ func (r settingRule) judge(s setting) check {
 		c.Level = levelWarn
 		c.Found += " (" + r.means + ")"
 		c.Advice = "sysctl -w " + r.name + "=" + r.better
-	case r.else_ != "":
-		c.Found += " (" + r.else_ + ")"
+	case r.note != "":
+		c.Found += " (" + r.note + ")"
 	}
 	return c
 }

@@ -9,15 +9,20 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// The commands are listed in the order of verbs.
+func init() { cobra.EnableCommandSorting = false }
+
 func newHelp(*environment) *cobra.Command {
 	return &cobra.Command{
 		Use:     "help [COMMAND]",
 		Short:   "Help about a command",
 		Example: "  sockdist help run",
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, begun string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
 			if len(args) == 0 {
 				for _, verb := range visible(cmd.Root()) {
-					names = append(names, cobra.CompletionWithDesc(verb.Name(), verb.Short))
+					if strings.HasPrefix(verb.Name(), begun) {
+						names = append(names, cobra.CompletionWithDesc(verb.Name(), verb.Short))
+					}
 				}
 			}
 			return names, cobra.ShellCompDirectiveNoFileComp

@@ -42,6 +42,9 @@ func (m leakChecked) Run() int {
 	return code
 }
 
+// noSleep, as GORACE, makes a race-checked process end at once, not after a second.
+const noSleep = "atexit_sleep_ms=0"
+
 // An answer is what a command line came to.
 type answer struct {
 	out, err string
@@ -77,7 +80,7 @@ func asNobody(t *testing.T, dir string, args ...string) answer {
 	cmd := exec.CommandContext(t.Context(), "/proc/self/fd/3", args...)
 	cmd.ExtraFiles = []*os.File{binary}
 	cmd.Dir = "/"
-	cmd.Env = []string{asSockdist + "=1", dirVariable + "=" + dir}
+	cmd.Env = []string{asSockdist + "=1", dirVariable + "=" + dir, "GORACE=" + noSleep}
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	if err := cmd.Run(); cmd.ProcessState == nil {

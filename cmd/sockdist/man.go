@@ -42,8 +42,7 @@ func writeManPages(root *cobra.Command, dir string) error {
 func rootPage(root *cobra.Command) string {
 	m := newManPage("sockdist", root.Short)
 	m.section("SYNOPSIS")
-	m.bold("sockdist")
-	m.line(" COMMAND [flags] [ARGUMENT]...")
+	m.line("sockdist COMMAND [flags] [ARGUMENT]...")
 	m.section("DESCRIPTION")
 	m.text(root.Long)
 	m.section("COMMANDS")

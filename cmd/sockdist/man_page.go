@@ -64,6 +64,9 @@ func (m *manPage) flags(flags *pflag.FlagSet) {
 			return
 		}
 		value, meaning := pflag.UnquoteUsage(f)
+		if strings.HasPrefix(value, "string") {
+			value = "value" // a type is no help
+		}
 		term := "--" + f.Name
 		if f.Shorthand != "" {
 			term = "-" + f.Shorthand + ", " + term

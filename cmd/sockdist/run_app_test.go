@@ -32,6 +32,8 @@ type setup struct {
 	// again: under the name and with the pins of an earlier app of the test,
 	// whose end then checks that nothing is left.
 	again *app
+	// beside: with the pins of another app.
+	beside  *app
 	under   []string          // a command that starts sockdist
 	in      *netns.Namespace  // nil: the test's own
 	prepare func(a *exec.Cmd) // changes it before it is started
@@ -48,6 +50,8 @@ type app struct {
 	pins string // folder
 	// isAgain: an earlier app has the name and the pins too.
 	isAgain bool
+	// isBeside: another app has pins in the same folder.
+	isBeside bool
 	programs
 
 	cmd         *exec.Cmd
@@ -67,6 +71,9 @@ func (s setup) start(t testing.TB, command ...string) *app {
 	} else {
 		a.name = fmt.Sprintf("%s-%d", prefix, appNumber.Add(1))
 		a.pins = filepath.Join(a.bpffs, a.name)
+	}
+	if s.beside != nil {
+		a.pins, a.isBeside = s.beside.pins, true
 	}
 	if command[0] == "worker" {
 		command[0] = a.worker
@@ -137,16 +144,17 @@ func until(t testing.TB, what string, condition func() bool) {
 	}
 }
 
-// says waits until sockdist has said something.
+// says waits until sockdist has said something. A newline at the beginning of
+// the text is the start of a line.
 func (a *app) says(text string) {
 	a.t.Helper()
-	until(a.t, fmt.Sprintf("sockdist says %q", text), func() bool { return strings.Contains(read(a.log), text) })
+	until(a.t, fmt.Sprintf("sockdist says %q", text), func() bool { return strings.Contains("\n"+read(a.log), text) })
 }
 
-// prints waits until a worker has printed something.
+// prints waits until a worker has printed something, likewise.
 func (a *app) prints(text string) {
 	a.t.Helper()
-	until(a.t, fmt.Sprintf("a worker prints %q", text), func() bool { return strings.Contains(read(a.output), text) })
+	until(a.t, fmt.Sprintf("a worker prints %q", text), func() bool { return strings.Contains("\n"+read(a.output), text) })
 }
 
 // serves waits until n workers share a port. It must be all of them.

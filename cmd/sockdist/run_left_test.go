@@ -64,12 +64,22 @@ func (a *app) left() (left []string) {
 		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		left = append(left, fmt.Sprintf("process %d: %s", pid, bytes.ReplaceAll(command, []byte{0}, []byte{' '})))
 	}
-	for _, path := range []string{a.cgroup(), a.pins} {
+	paths := []string{a.cgroup(), a.pins}
+	if a.isBeside {
+		paths = append([]string{a.cgroup()}, append(a.glob("v1/apps/"+a.name), a.glob("v1/groups/"+a.name+"-*")...)...)
+	}
+	for _, path := range paths {
 		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 			left = append(left, path)
 		}
 	}
 	return left
+}
+
+// glob looks into the pin folder.
+func (a *app) glob(pattern string) []string {
+	found, _ := filepath.Glob(filepath.Join(a.pins, pattern))
+	return found
 }
 
 // processes are all that live and were started by the app, sockdist included.

@@ -121,7 +121,7 @@ func TestRunNamedPort(t *testing.T) {
 			t.Errorf("worker %d's own port is answered by %v, want %d", slot, answers, pid)
 		}
 		want := map[string]bool{
-			fmt.Sprintf("tcp [::]:%d", port):            true,
+			fmt.Sprintf("tcp [::]:%d", port):          true,
 			fmt.Sprintf("tcp 127.0.0.1:%d", own+slot): false,
 		}
 		if got := sharedSockets(t, pid); !maps.Equal(got, want) {
@@ -286,10 +286,8 @@ func TestRunTwoApps(t *testing.T) {
 	ports := []int{servers.FreePort(t, nil), servers.FreePort(t, nil)}
 	one := flags("-n 2").start(t, "worker", "-listen", fmt.Sprint(":", ports[0])).serves(ports[0], 2)
 	s := flags("-n 2")
-	s.prepare = one.sharePins
-	two := s.start(t, "worker", "-listen", fmt.Sprint(":", ports[1]))
-	two.pins = one.pins
-	two.serves(ports[1], 2)
+	s.beside = one
+	two := s.start(t, "worker", "-listen", fmt.Sprint(":", ports[1])).serves(ports[1], 2)
 
 	load := startTraffic(t, clients.Client{}, local(ports[0]))
 	two.expectEven(ports[1], clients.Hold(t, local(ports[1]), 20))

@@ -18,8 +18,9 @@ const watchInterval = time.Second
 func newStatus(env *environment) *cobra.Command {
 	var asJSON, watch bool
 	cmd := &cobra.Command{
-		Use:   "status [NAME]",
-		Short: "Show groups, slots and how many connections each has",
+		Use:        "status [NAME]",
+		SuggestFor: []string{"list", "ls", "ps", "show"},
+		Short:      "Show groups, slots and how many connections each has",
 		Long: `Show all groups, or those of NAME: a group, an app or an address. Nothing has to run
 for it: what it shows stands in the kernel.
 

@@ -56,7 +56,7 @@ func (g groupStatus) block(p paint) string {
 		b.WriteString("  " + p.uneasy("! "+warning) + "\n")
 	}
 	if len(g.Slots) == 0 {
-		b.WriteString("  no slots\n")
+		b.WriteString("  no slots: nobody listens\n")
 		return b.String()
 	}
 	b.WriteString(g.slotTable(p))
@@ -105,7 +105,7 @@ func (g groupStatus) warnings() (lines []string) {
 	if err := g.namespace.blind; err != nil {
 		lines = append(lines, "can't tell whether it steers: "+oneLine(err))
 	}
-	if g.Steering != nil && !*g.Steering {
+	if g.Steering != nil && !*g.Steering && len(g.Slots) > 0 {
 		lines = append(lines, g.whyNotSteering())
 	}
 	if n := len(g.Strangers); n > 0 {

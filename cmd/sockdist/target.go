@@ -26,7 +26,7 @@ func groupsOf(host *loader.Host, name string) ([]*loader.Group, error) {
 	var found []*loader.Group
 	for _, g := range all {
 		spec := g.Spec()
-		if spec.App == name || addressErr == nil && address.Matches(sockets.Listener{Address: spec.Address, V6Only: spec.V6Only}) {
+		if spec.App == name && name != "" || addressErr == nil && address.Matches(sockets.Listener{Address: spec.Address, V6Only: spec.V6Only}) {
 			found = append(found, g)
 		} else {
 			g.Close()
@@ -35,7 +35,7 @@ func groupsOf(host *loader.Host, name string) ([]*loader.Group, error) {
 	if len(found) > 0 {
 		return found, nil
 	}
-	return nil, fmt.Errorf("%s: no group or app of this name or address; sockdist status lists them: %w", name, fs.ErrNotExist)
+	return nil, fmt.Errorf("%q: no group or app of this name or address; sockdist status lists them: %w", name, fs.ErrNotExist)
 }
 
 func allGroups(host *loader.Host) (groups []*loader.Group, err error) {
@@ -67,7 +67,7 @@ func closeGroups(groups []*loader.Group) {
 func parseSlot(arg string) (name string, slot int, err error) {
 	name, number, ok := cutLast(arg, "/")
 	slot, convErr := strconv.Atoi(number)
-	if !ok || convErr != nil || slot < 0 || slot >= loader.MaxSlots {
+	if !ok || name == "" || convErr != nil || slot < 0 || slot >= loader.MaxSlots {
 		return "", 0, usagef("%q: expected NAME/SLOT with a slot from 0 to %d, such as web/2", arg, loader.MaxSlots-1)
 	}
 	return name, slot, nil

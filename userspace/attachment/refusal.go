@@ -1,4 +1,4 @@
-package steering
+package attachment
 
 import (
 	"errors"
@@ -13,14 +13,15 @@ import (
 )
 
 // refuse tells why a group that was found can't be steered, as far as its
-// sockets tell; nil if it can.
-func (k kernelGroup) refuse(o Options) error {
+// sockets tell; nil if it can. Of the groups that the address means, it may not
+// be the only one.
+func (o Options) refuse(k kernelGroup, only bool) error {
 	if len(k.listeners) == 0 {
-		return k.refuseHolders(o)
+		return o.refuseHolders(k)
 	}
 	for _, l := range slices.Concat(k.listeners, k.leftOut) {
 		if l.MPTCP {
-			return fmt.Errorf("%s (%s): %w, which the kernel can't steer; %s", l.Address, l.who(), loader.ErrMPTCP, adviseTCP(l.server.Comm))
+			return fmt.Errorf("%s listens with a %w, which the kernel can't steer; %s", o.subject(l), loader.ErrMPTCP, adviseTCP(l.server))
 		}
 	}
 	if err := k.refuseUsers(); err != nil {
@@ -30,15 +31,27 @@ func (k kernelGroup) refuse(o Options) error {
 		return fmt.Errorf("%s: %d sockets, a group has %d slots: %w; use fewer workers, or --pid for some of them",
 			k.key.Address, n, loader.MaxSlots, loader.ErrFull)
 	}
-	return k.refuseAlone(o)
+	err := o.refuseAlone(k)
+	if err != nil && !only {
+		return fmt.Errorf("%w; if the other family will do, sockdist attach %s", err, otherFamily(k.key))
+	}
+	return err
+}
+
+// subject names a socket, by its address only where that doesn't go without saying.
+func (o Options) subject(l listener) string {
+	if o.Address == exactly(l.Address) {
+		return l.who()
+	}
+	return fmt.Sprintf("%s (%s)", l.Address, l.who())
 }
 
 // refuseHolders is for sockets of which none is wanted.
-func (k kernelGroup) refuseHolders(o Options) error {
+func (o Options) refuseHolders(k kernelGroup) error {
 	if len(o.PIDs) == 0 {
-		return fmt.Errorf("%s: %w that a process is seen to hold; run sockdist in the PID namespace of the server", k.key.Address, ErrNobody)
+		return fmt.Errorf("%w that a process is seen to hold; run sockdist in the PID namespace of the server", ErrNobody)
 	}
-	return fmt.Errorf("%s: %w with a socket of process %s; %s holds it", k.key.Address, ErrNobody, joinNumbers(o.PIDs), k.leftOut[0].who())
+	return fmt.Errorf("%w with a socket of process %s; %s", ErrNobody, joinNumbers(o.PIDs), o.subject(k.leftOut[0])+" does")
 }
 
 // refuseUsers is for sockets that the kernel would not have put together: one
@@ -47,8 +60,8 @@ func (k kernelGroup) refuseUsers() error {
 	first := k.listeners[0]
 	for _, l := range k.listeners[1:] {
 		if l.UID != first.UID {
-			return fmt.Errorf("%s: %w: %s of %s and %s of %s; start all workers as the same user",
-				k.key.Address, ErrUsers, first.who(), userName(first.UID), l.who(), userName(l.UID))
+			return fmt.Errorf("%w, %s of %s and %s of %s; start all workers as the same user",
+				ErrUsers, first.who(), userName(first.UID), l.who(), userName(l.UID))
 		}
 	}
 	return nil
@@ -63,7 +76,7 @@ func userName(uid uint32) string {
 }
 
 // refuseAlone is for a socket that doesn't share its port.
-func (k kernelGroup) refuseAlone(o Options) error {
+func (o Options) refuseAlone(k kernelGroup) error {
 	for _, l := range k.listeners {
 		var d sockets.Description
 		err := l.with(func(fd int) (err error) {
@@ -77,22 +90,18 @@ func (k kernelGroup) refuseAlone(o Options) error {
 			return err
 		}
 		if d.Listening && !d.ReusePort {
-			return fmt.Errorf("%s (%s) %w; %s%s", l.Address, l.who(), loader.ErrNotShared, adviseShare(l.server.Comm), o.orOnly(k))
+			return fmt.Errorf("%s %w; %s", o.subject(l), loader.ErrNotShared, adviseShare(l.server))
 		}
 	}
 	return nil
 }
 
-// orOnly offers to leave a group out, where the address means two.
-func (o Options) orOnly(k kernelGroup) string {
-	if o.Address.Host.IsValid() {
-		return ""
+// otherFamily is the address of the other of two wildcard groups.
+func otherFamily(key sockets.Group) string {
+	if key.Address.Addr().Is4() {
+		return fmt.Sprintf("tcp6://:%d", key.Address.Port())
 	}
-	other := "tcp4"
-	if k.key.Address.Addr().Is4() {
-		other = "tcp6"
-	}
-	return fmt.Sprintf("; if the other family will do, sockdist attach %s://:%d", other, k.key.Address.Port())
+	return fmt.Sprintf("tcp4://:%d", key.Address.Port())
 }
 
 // refuseTwins is for groups that differ by their network device only, which
@@ -111,16 +120,16 @@ func refuseTwins(found []kernelGroup) error {
 
 // refuseSteered is for sockets that a program steers which isn't their group's;
 // have is the group, or nil.
-func (k kernelGroup) refuseSteered(steerers map[uint64]uint32, have *known, all []known) error {
+func (a *attempt) refuseSteered(k kernelGroup, have *known) error {
 	for _, l := range slices.Concat(k.listeners, k.leftOut) {
-		id, steered := steerers[l.Cookie]
+		id, steered := a.steerers[l.Cookie]
 		if !steered || (have != nil && id == have.program) {
 			continue
 		}
-		if i := slices.IndexFunc(all, func(g known) bool { return g.program == id }); i >= 0 {
-			return fmt.Errorf("%s (%s): %w: the group %s has it; sockdist detach %[4]s first", l.Address, l.who(), loader.ErrSteered, all[i].name)
+		if i := slices.IndexFunc(a.known, func(g known) bool { return g.program == id }); i >= 0 {
+			return fmt.Errorf("%s is %w: that of the group %s; sockdist detach %[3]s first", a.options.subject(l), loader.ErrSteered, a.known[i].name)
 		}
-		return fmt.Errorf("%s (%s): %w, %s", l.Address, l.who(), loader.ErrSteered, stranger(id))
+		return fmt.Errorf("%s is %w, %s", a.options.subject(l), loader.ErrSteered, stranger(id))
 	}
 	return nil
 }
@@ -141,16 +150,16 @@ func refuseApp(g known) error {
 }
 
 // explainAdd says what to do about a socket that got no slot.
-func (l listener) explainAdd(err error) error {
+func (o Options) explainAdd(l listener, err error) error {
 	switch {
 	case errors.Is(err, loader.ErrSteered):
-		return fmt.Errorf("%s: %w; it is in another program's socket array: end that program, or restart the server", l.who(), err)
+		return fmt.Errorf("%s is %w, which has it in a socket array; end that program, or restart the server", o.subject(l), loader.ErrSteered)
 	case errors.Is(err, loader.ErrMPTCP):
-		return fmt.Errorf("%s: %w; %s", l.who(), err, adviseTCP(l.server.Comm))
+		return fmt.Errorf("%s listens with a %w; %s", o.subject(l), loader.ErrMPTCP, adviseTCP(l.server))
 	case errors.Is(err, loader.ErrNotShared):
-		return fmt.Errorf("%s: %w; %s", l.who(), err, adviseShare(l.server.Comm))
+		return fmt.Errorf("%s %w; %s", o.subject(l), loader.ErrNotShared, adviseShare(l.server))
 	case errors.Is(err, loader.ErrNotListening):
-		return fmt.Errorf("%s: %w: SO_REUSEPORT was set after bind; it has to come before", l.who(), err)
+		return fmt.Errorf("%s %w before bind, but set it later; %s", o.subject(l), loader.ErrNotShared, adviseShare(l.server))
 	}
 	return fmt.Errorf("%s: %w", l.who(), err)
 }

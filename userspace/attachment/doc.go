@@ -1,4 +1,4 @@
-// Package steering takes servers that already run under sockdist's choice, and
+// Package attachment takes servers that already run under sockdist's choice, and
 // gives them back: what is behind sockdist attach and detach, for any program.
 //
 //   - [Attach] finds the listening sockets of an address, in whichever processes
@@ -41,4 +41,4 @@
 // ErrMPTCP, ErrNotShared, ErrSteered, ErrFull. A missing privilege wraps
 // loader.ErrNotSupported, a process or network namespace that isn't there
 // os.ErrProcessDone or fs.ErrNotExist. Each is one line that ends with what to do.
-package steering
+package attachment

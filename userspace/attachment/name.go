@@ -1,4 +1,4 @@
-package steering
+package attachment
 
 import (
 	"fmt"
@@ -40,13 +40,13 @@ func (a *attempt) nameFor(k kernelGroup, siblings []kernelGroup) (string, error)
 		case g != nil && a.isSibling(*g):
 			continue
 		case g != nil:
-			return "", fmt.Errorf("%s: %w by %s%s; choose another with --name", name, ErrName, g.spec.Address, a.elsewhereOf(*g))
+			return "", fmt.Errorf("%s %w: %s%s has it; choose another with --name", name, ErrName, g.spec.Address, a.elsewhereOf(*g))
 		case slices.Contains(a.apps, name):
-			return "", fmt.Errorf("%s: %w by an app; choose another with --name", name, ErrName)
+			return "", fmt.Errorf("%s %w: an app has it; choose another with --name", name, ErrName)
 		}
 		return name, nil
 	}
-	return "", fmt.Errorf("%s: %w, and so are its variants; choose another with --name", base, ErrName)
+	return "", fmt.Errorf("%s %w: groups of the same address have it and its variants; choose another with --name", base, ErrName)
 }
 
 func suffix(key sockets.Group) string {
@@ -75,5 +75,5 @@ func (a *attempt) checkNamed(g known, key sockets.Group) error {
 	if base == "" || g.name == base || g.name == base+suffix(key) || g.name == base+"-v6only" {
 		return nil
 	}
-	return fmt.Errorf("%s is steered as %s already; leave --name out, or sockdist detach %[2]s first: %w", g.spec.Address, g.name, ErrName)
+	return fmt.Errorf("%s %w: %s is steered as %s already; leave --name out, or sockdist detach %[4]s first", base, ErrName, g.spec.Address, g.name)
 }

@@ -1,10 +1,12 @@
-package steering
+package attachment
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/sockdist/sockdist/userspace/sockets"
 )
@@ -77,7 +79,7 @@ func withHolders(found []sockets.Listener) ([]listener, error) {
 	for i, l := range found {
 		inodes[i] = l.Inode
 	}
-	holders, err := sockets.Holders(inodes)
+	holders, err := holdersOf(inodes)
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +92,24 @@ func withHolders(found []sockets.Listener) ([]listener, error) {
 		return cmp.Or(cmp.Compare(a.server.PID, b.server.PID), cmp.Compare(a.Inode, b.Inode))
 	})
 	return all, nil
+}
+
+const (
+	hiddenTries = 3
+	hiddenAgain = 10 * time.Millisecond
+)
+
+// holdersOf looks again if sockets seem to be hidden: for a moment, those of a
+// process that ends are.
+func holdersOf(inodes []uint32) (holders map[uint32][]sockets.Holder, err error) {
+	for range hiddenTries {
+		var hidden *sockets.HiddenError
+		if holders, err = sockets.Holders(inodes); !errors.As(err, &hidden) {
+			break
+		}
+		time.Sleep(hiddenAgain)
+	}
+	return holders, err
 }
 
 // with calls do with a descriptor of the listener, which is closed right after:
@@ -133,7 +153,7 @@ func (l listener) served() (n int) {
 
 // who names the process that serves the listener.
 func (l listener) who() string {
-	return fmt.Sprintf("%s, process %d", l.server.Comm, l.server.PID)
+	return fmt.Sprintf("%s, process %d", programOf(l.server), l.server.PID)
 }
 
 // exactly is the Address that means this one only.

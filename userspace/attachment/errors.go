@@ -1,4 +1,4 @@
-package steering
+package attachment
 
 import (
 	"context"
@@ -16,8 +16,8 @@ var (
 	ErrNobody = errors.New("nothing listens there")
 	// ErrUsers: sockets of different users listen at the address.
 	ErrUsers = errors.New("sockets of different users listen there")
-	// ErrName: the name can't be had.
-	ErrName = errors.New("the name is taken")
+	// ErrName: the group can't have the name.
+	ErrName = errors.New("can't be the name")
 	// ErrApp: the group belongs to an app, which looks after it.
 	ErrApp = errors.New("it belongs to an app")
 	// ErrAmbiguous: the address means groups that can't be told apart.

@@ -1,11 +1,11 @@
-package steering
+package attachment
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
-	"os"
 
 	"github.com/sockdist/sockdist/userspace/sockets"
 )
@@ -43,7 +43,7 @@ func serverOf(l sockets.Listener) string {
 		return ""
 	}
 	server := sockets.Server(holders[l.Inode])
-	return fmt.Sprintf(" (%s, process %d)", server.Comm, server.PID)
+	return fmt.Sprintf(" (%s, process %d)", programOf(server), server.PID)
 }
 
 func (a *attempt) inOtherNamespace() string {

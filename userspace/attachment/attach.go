@@ -1,0 +1,233 @@
+package attachment
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+
+	"github.com/sockdist/sockdist/loader"
+	"github.com/sockdist/sockdist/userspace/sockets"
+)
+
+// Attach steers what listens at an address, and brings groups that are there
+// already up to date: new sockets get slots, slots whose socket is gone are
+// freed, the program is attached again where it is missing. It returns what
+// became of each group; for one address there are several where sockets of
+// both families listen. Nothing of a new group is left when it fails.
+//
+// Errors wrap ErrNobody, ErrUsers, ErrName, ErrApp, ErrAmbiguous and what the
+// package says of all errors.
+func Attach(ctx context.Context, host *loader.Host, o Options) (groups []Group, err error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	ns, err := o.namespace()
+	if err == nil {
+		a := attempt{ctx: ctx, host: host, options: o, ns: ns}
+		err = ns.do(func() error {
+			groups, err = a.run()
+			return err
+		})
+	}
+	return groups, explain(err, "attach %s", o.Address)
+}
+
+// An attempt is one run of Attach, or one of many of Watch.
+type attempt struct {
+	ctx     context.Context
+	host    *loader.Host
+	options Options
+	ns      namespace
+
+	// watch is who goes on looking after the groups; nil for Attach.
+	watch *watcher
+
+	known    []known
+	apps     []string
+	steerers map[uint64]uint32 // program of a socket, by cookie
+	begun    []*loader.Group   // what is new
+}
+
+// known is what there is to know of a group of the host.
+type known struct {
+	name    string
+	spec    loader.GroupSpec
+	program uint32
+}
+
+// run works in the namespace, and keeps others from attaching and detaching.
+func (a *attempt) run() (groups []Group, err error) {
+	release, err := a.host.Claim(a.ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.undo())
+		}
+		closeGroups(a.begun)
+	}()
+
+	found, err := a.options.scan()
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, a.refuseNothing()
+	}
+	if err := a.look(); err != nil {
+		return nil, err
+	}
+	names, err := a.prepare(found)
+	if err != nil {
+		return nil, err
+	}
+	for i, k := range found {
+		if names[i] == "" {
+			continue
+		}
+		g, err := a.attach(k, names[i])
+		if err != nil {
+			return nil, err
+		}
+		groups = append(groups, g)
+	}
+	return groups, nil
+}
+
+// look reads what groups there are, and what steers.
+func (a *attempt) look() (err error) {
+	if a.apps, err = a.host.Apps(); err != nil {
+		return err
+	}
+	if a.known, err = knownGroups(a.host); err != nil {
+		return err
+	}
+	a.steerers, err = loader.Steerers()
+	return err
+}
+
+func knownGroups(host *loader.Host) (all []known, err error) {
+	names, err := host.Groups()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		g, err := host.Group(name)
+		if err != nil {
+			return nil, err
+		}
+		program, err := g.ProgramID()
+		all = append(all, known{name: name, spec: g.Spec(), program: program})
+		g.Close()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func (a *attempt) called(name string) *known {
+	i := slices.IndexFunc(a.known, func(g known) bool { return g.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &a.known[i]
+}
+
+func (a *attempt) of(key sockets.Group) *known {
+	i := slices.IndexFunc(a.known, func(g known) bool {
+		return g.spec.NetNS == a.ns.inode && g.spec.Address == key.Address && g.spec.V6Only == key.V6Only
+	})
+	if i < 0 {
+		return nil
+	}
+	return &a.known[i]
+}
+
+// prepare makes sure that everything can be done, before anything is, and says
+// under which names; "" for a group that is to be left alone.
+func (a *attempt) prepare(found []kernelGroup) ([]string, error) {
+	if err := refuseTwins(found); err != nil {
+		return nil, err
+	}
+	names := make([]string, len(found))
+	for i, k := range found {
+		have := a.of(k.key)
+		if a.watch.leaves(k.key, have) {
+			continue
+		}
+		if have != nil {
+			if err := refuseApp(*have); err != nil {
+				return nil, err
+			}
+			if err := a.checkNamed(*have, k.key); err != nil {
+				return nil, err
+			}
+		}
+		if err := a.options.refuse(k, len(found) == 1); err != nil {
+			return nil, err
+		}
+		if err := a.refuseSteered(k, have); err != nil {
+			return nil, err
+		}
+		if have != nil {
+			names[i] = have.name
+			continue
+		}
+		name, err := a.nameFor(k, found)
+		if err != nil {
+			return nil, err
+		}
+		names[i] = name
+		// The next one must not take it, too.
+		a.known = append(a.known, known{name: name, spec: a.spec(k, name)})
+	}
+	return names, nil
+}
+
+func (a *attempt) spec(k kernelGroup, name string) loader.GroupSpec {
+	spec := loader.GroupSpec{Name: name, Address: k.key.Address, V6Only: k.key.V6Only, NetNS: a.ns.inode}
+	if a.options.Policy != nil {
+		spec.Policy = *a.options.Policy
+	}
+	return spec
+}
+
+// attach makes one group, or brings it up to date.
+func (a *attempt) attach(k kernelGroup, name string) (Group, error) {
+	g, err := a.host.Group(name)
+	isNew := errors.Is(err, fs.ErrNotExist)
+	if isNew {
+		if err := a.ctx.Err(); err != nil {
+			return Group{}, err
+		}
+		if g, err = a.host.CreateGroup(a.spec(k, name)); err == nil {
+			a.begun = append(a.begun, g)
+		}
+	}
+	if err != nil {
+		return Group{}, err
+	}
+	if !isNew {
+		defer g.Close()
+	}
+	r := renewal{attempt: a, group: g, found: k, isNew: isNew}
+	return r.run()
+}
+
+// undo takes back what is new. The context may have ended long ago.
+func (a *attempt) undo() (err error) {
+	for _, g := range a.begun {
+		err = errors.Join(err, dissolve(g))
+	}
+	return errors.Join(err, a.host.Remove())
+}
+
+func closeGroups(groups []*loader.Group) {
+	for _, g := range groups {
+		g.Close()
+	}
+}
