@@ -62,10 +62,10 @@ struct slot_info {
 /* Counters of a group; each early way out of a program has one. */
 struct group_counters {
 	__u64 refused;        /* all live slots full */
-	__u64 fallback;       /* left to the kernel's hash: no live slot */
+	__u64 fallback;       /* came when no slot was live: to a drained one, or left to the kernel's hash */
 	__u64 retries;        /* a chosen slot turned out to be empty or taken */
 	__u64 migrated;       /* queued connections and handshakes given to another slot */
-	__u64 migrate_failed; /* … for which no slot was found */
+	__u64 migrate_failed; /* … for which no slot was found: the kernel's hash decided */
 	__u64 stale;          /* closes of connections of an earlier use of a slot */
 	__u64 expired;        /* picks whose handshake did not finish in time */
 	__u64 unmarked;       /* moves whose new slot could not be remembered */

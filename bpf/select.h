@@ -503,21 +503,32 @@ subprogram int pick_any(struct group *g, __u32 random)
 	return none_reason(g);
 }
 
-/* For a queued connection, which was let in before and must go somewhere: a full slot will do, at worst a drained one. */
+#define DRAINED (1ULL << 52)
+#define EMPTY   (1ULL << 53)
+
+/*
+ * For who must be served by somebody: the slot that holds least, full or not; a
+ * drained one if there is no other. One word a slot, the smallest wins: what is
+ * wrong with it, what it holds, its turn, its number.
+ */
 subprogram int pick_anyway(struct group *g, __u32 random)
 {
-	__u32 n, i;
+	__u64 best = EMPTY, word;
+	__u32 i;
 
 	if (!g)
-		return NO_SLOT;
-	for (n = 0; n < 2 * SLOTS; n++) {
-		i = mask_index(random + n, SLOTS - 1);
-		if (n < SLOTS ? g->slot[i].scale : g->info[i].state == SLOT_LIVE) {
-			fetch_add(&g->slot[i].picks, 1);
-			return i;
-		}
+		return NO_LIVE;
+	for (i = 0; i < SLOTS; i++) {
+		word = smaller(slot_held(&g->slot[i]), ~0U) << 16 | ((i - random) & 0xff) << 8 | i;
+		word |= is_zero(load_once(g->slot[i].scale)) & DRAINED;
+		word |= ~is_zero(load_once(g->info[i].state) ^ SLOT_LIVE) & EMPTY;
+		best = smaller(best, word);
 	}
-	return NO_SLOT;
+	if (best >= EMPTY)
+		return NO_LIVE;
+	i = mask_index(best, SLOTS - 1);
+	fetch_add(&g->slot[i].picks, 1);
+	return i;
 }
 
 #endif

@@ -6,7 +6,8 @@
  *   2. The policy picks a slot and takes a place in it.
  *   3. All live slots full: refused at once, and counted.
  *   4. The slot's socket is selected. An empty slot is marked gone, and another is picked.
- *   5. Nothing live: the kernel's hash decides, which also reaches draining slots.
+ *   5. Nothing live: the drained slot that holds least gets it. Where nobody is in
+ *      any slot, the kernel's hash decides.
  *
  * A migrated connection takes the same way, except that it is never refused:
  * it had been let in before. If it was counted at the slot it leaves, its count
@@ -105,11 +106,10 @@ static __always_inline int select_slot(struct sk_reuseport_md *ctx, struct group
 
 static __always_inline int steer_connection(struct sk_reuseport_md *ctx)
 {
-	__u32 zero = 0, random = ctx->hash, tries;
+	__u32 zero = 0, random = ctx->hash, client = 0, tries;
 	struct group *g = bpf_map_lookup_elem(&slots, &zero);
 	const struct loads *published = bpf_map_lookup_elem(&loads, &zero);
-	__u32 client = 0;
-	int i;
+	int i, live;
 
 	if (!g || !published)
 		return SK_PASS; /* can't be: both are arrays with this element */
@@ -118,10 +118,11 @@ static __always_inline int steer_connection(struct sk_reuseport_md *ctx)
 		client = client_of(ctx);
 	for (tries = 0; tries < SELECTIONS; tries++) {
 		i = pick(g, published, random, client);
-		if (i < 0 && ctx->migrating_sk)
-			i = pick_anyway(g, random);
 		if (i == NO_SLOT)
 			i = pick_any(g, random);
+		live = i != NO_LIVE;
+		if (!live || (i < 0 && ctx->migrating_sk))
+			i = pick_anyway(g, random);
 		if (i == ALL_FULL) {
 			count_up(g->counters.refused);
 			return SK_DROP;
@@ -130,11 +131,13 @@ static __always_inline int steer_connection(struct sk_reuseport_md *ctx)
 			continue;
 		if (i < 0)
 			break;
-		if (!select_slot(ctx, g, i)) {
-			if (ctx->migrating_sk)
-				note_migration(ctx, g, i);
-			return SK_PASS;
-		}
+		if (select_slot(ctx, g, i))
+			continue;
+		if (ctx->migrating_sk)
+			note_migration(ctx, g, i);
+		else if (!live)
+			count_up(g->counters.fallback);
+		return SK_PASS;
 	}
 	if (ctx->migrating_sk)
 		count_up(g->counters.migrate_failed);

@@ -241,8 +241,9 @@ func (g *Group) Remove(slot int) error {
 	})
 }
 
-// Drain keeps new connections away from a slot. If all slots are drained, the
-// kernel's hash decides: a connection is not refused for it.
+// Drain keeps new connections away from a slot. If all slots are drained, they
+// are served all the same, by the one that has least: a connection is not
+// refused for it.
 func (g *Group) Drain(slot int) error {
 	return g.change("drain", slot, func(m *abiGroup) error {
 		m.Info[slot].Drained = 1

@@ -14,9 +14,9 @@ type Snapshot struct {
 	Taken time.Time
 
 	Refused       uint64 // connections refused because all live slots were full
-	Fallback      uint64 // connections left to the kernel's hash because no slot was live
+	Fallback      uint64 // connections that came when no slot was live: a drained one got them
 	Migrated      uint64 // queued connections and handshakes moved from a closed listener to another slot
-	MigrateFailed uint64 // … for which no live slot was found
+	MigrateFailed uint64 // … for which no slot was found
 	Retries       uint64 // picks of a slot whose socket had just gone
 	Stale         uint64 // closes of connections from an earlier use of a slot
 	Unmarked      uint64 // moves that stayed in the old slot's count, because the table of moves was full

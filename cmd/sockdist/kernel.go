@@ -94,6 +94,9 @@ func (s *steering) Adopt(slot int, where sockets.Group, l control.Listener) erro
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g, err := s.group(where)
+	if errors.Is(err, loader.ErrNotSupported) {
+		return fmt.Errorf("%w: %w", control.ErrUnable, err)
+	}
 	if err != nil {
 		return err
 	}

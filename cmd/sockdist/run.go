@@ -128,6 +128,9 @@ func (f runFlags) config(command []string) (c control.Config, policy loader.Poli
 	if c.Ports, err = parsePorts(f.ports); err != nil {
 		return c, 0, err
 	}
+	if err := checkAssignments(f.env); err != nil {
+		return c, 0, err
+	}
 	if f.grace < 0 {
 		return c, 0, fmt.Errorf("--grace %v: must not be negative", f.grace)
 	}
@@ -180,6 +183,15 @@ func parsePorts(texts []string) (ports []uint16, err error) {
 		return nil, fmt.Errorf("--port: %d ports, at most %d are possible", len(ports), loader.MaxPorts)
 	}
 	return ports, nil
+}
+
+func checkAssignments(texts []string) error {
+	for _, text := range texts {
+		if name, _, ok := strings.Cut(text, "="); !ok || name == "" {
+			return fmt.Errorf("--env %s: write NAME=VALUE", text)
+		}
+	}
+	return nil
 }
 
 // relayVerb is how run calls itself to read what workers print, so that a

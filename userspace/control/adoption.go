@@ -31,6 +31,8 @@ func (l *listeners) adopt(w *worker, found sockets.Listener) bool {
 	case gone(err):
 		l.log.Debug("a worker's listener is gone again", "slot", w.slot, "address", found.Address, "why", err)
 		return false
+	case errors.Is(err, ErrUnable) && len(l.byPlace) == 0:
+		l.fail(err)
 	case errors.Is(err, errAlone):
 		l.once("alone", fmt.Sprintf("worker %d's listener on %s gets no slot: %v", w.slot, found.Address, err))
 	default:

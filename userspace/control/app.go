@@ -171,7 +171,7 @@ func (s *Supervisor) serve() error {
 	for slot := range s.config.Workers {
 		s.workers = append(s.workers, newWorker(s, slot))
 	}
-	s.listeners = newListeners(s.steering, &s.config, s.workers)
+	s.listeners = newListeners(s.steering, &s.config, s.workers, s.fail)
 	s.background.Go(func() { s.watch(ctx) })
 
 	err := s.startAll(ctx)

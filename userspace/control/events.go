@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
-
-	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
 // scanEvery is how often listeners are looked for without an event: the
@@ -45,30 +42,10 @@ func (s *Supervisor) meet(e Event) {
 	if !s.listeners.wants(e.Address.Port()) {
 		return
 	}
-	err := fmt.Errorf("%s is taken by %s: end that one, or take another port: %w",
-		e.Address, s.listeners.strangers(e.Address.Port()), ErrStranger)
+	err := taken(e.Address, s.listeners.strangers(e.Address.Port()))
 	if s.listeners.isAnnounced(e.Address) {
 		s.log.Error(err.Error())
 		return
 	}
 	s.fail(err)
-}
-
-// strangers names those who listen on the port and aren't workers.
-func (l *listeners) strangers(port uint16) string {
-	found, err := sockets.Listeners(sockets.Address{})
-	if err != nil {
-		return "somebody"
-	}
-	var names []string
-	homes := l.homes()
-	for _, socket := range found {
-		if socket.Address.Port() == port && homes[socket.Cgroup] == nil {
-			names = append(names, owners(socket))
-		}
-	}
-	if len(names) == 0 {
-		return "somebody who is gone by now"
-	}
-	return strings.Join(names, ", ")
 }

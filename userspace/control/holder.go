@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -48,29 +47,6 @@ func descriptorOf(pid int, link string) (int, error) {
 	}
 	return -1, fs.ErrNotExist
 }
-
-// foreignListeners returns an error that names whoever listens on one of the
-// ports. No worker runs yet, so it is a stranger.
-func foreignListeners(ports []uint16) error {
-	if len(ports) == 0 {
-		return nil
-	}
-	found, err := sockets.Listeners(sockets.Address{})
-	if err != nil {
-		return fmt.Errorf("look whether the ports are free: %w", err)
-	}
-	for _, l := range found {
-		if slices.Contains(ports, l.Address.Port()) {
-			return fmt.Errorf("%s is taken by %s: end that one, or take another port: %w",
-				l.Address, owners(l), ErrStranger)
-		}
-	}
-	return nil
-}
-
-// ErrStranger is wrapped by the error of Run when somebody outside of the app
-// listens on one of its ports.
-var ErrStranger = errors.New("the port isn't ours alone")
 
 // owners names the processes that have the listener.
 func owners(l sockets.Listener) string {

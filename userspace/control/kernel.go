@@ -38,7 +38,8 @@ type Steering interface {
 	// made on first use. A slot whose socket has closed can be taken again,
 	// and keeps what an operator set for it. The descriptor is the caller's,
 	// who closes it next: no copy of it may stay. An error that wraps
-	// ErrNotListening says that the socket closed meanwhile.
+	// ErrNotListening says that the socket closed meanwhile, one that wraps
+	// ErrUnable that no listener will ever get a slot.
 	Adopt(slot int, g sockets.Group, l Listener) error
 
 	// Release frees the slot, which won't be taken again, in the group.
@@ -60,6 +61,10 @@ type Steering interface {
 // ErrNotListening is wrapped by Steering.Adopt for a socket that doesn't
 // listen any more.
 var ErrNotListening = errors.New("not listening")
+
+// ErrUnable is wrapped by Steering.Adopt when the kernel, or this user, can't
+// steer. It ends Run unless some listener has a slot already.
+var ErrUnable = errors.New("connections can't be steered here")
 
 // Listener is a worker's listening socket.
 type Listener struct {

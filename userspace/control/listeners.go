@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +26,7 @@ type listeners struct {
 	ports    []uint16
 	workers  []*worker
 	log      *slog.Logger
+	fail     func(error) // ends the app
 
 	mu        sync.Mutex
 	byCookie  map[uint64]*place
@@ -51,9 +53,9 @@ type place struct {
 	closed bool
 }
 
-func newListeners(steering Steering, c *Config, workers []*worker) *listeners {
+func newListeners(steering Steering, c *Config, workers []*worker, fail func(error)) *listeners {
 	return &listeners{
-		steering: steering, ports: c.Ports, workers: workers, log: c.Logger,
+		steering: steering, ports: c.Ports, workers: workers, log: c.Logger, fail: fail,
 		byCookie:  make(map[uint64]*place),
 		byPlace:   make(map[seat]*place),
 		waiting:   make(map[seat]bool),
@@ -100,6 +102,7 @@ func (l *listeners) search(ctx context.Context, e Event) {
 func (l *listeners) scan() map[uint64]bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	ours := l.homes()
 	found, err := sockets.Listeners(sockets.Address{})
 	if err != nil {
 		l.log.Error(fmt.Sprintf("look for listeners of the workers: %v", err))
@@ -108,13 +111,15 @@ func (l *listeners) scan() map[uint64]bool {
 	l.missClosed(found)
 	settled := make(map[uint64]bool)
 	homes := l.homes()
+	maps.Copy(ours, homes) // a worker may have moved meanwhile
 	for _, socket := range found {
 		w := homes[socket.Cgroup]
 		if w == nil || !l.wants(socket.Address.Port()) {
 			continue
 		}
 		w.heard()
-		settled[socket.Cookie] = l.byCookie[socket.Cookie] != nil || l.adopt(w, socket)
+		settled[socket.Cookie] = l.byCookie[socket.Cookie] != nil ||
+			l.meetsStranger(socket.Group(), found, ours) || l.adopt(w, socket)
 	}
 	return settled
 }

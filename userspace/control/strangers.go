@@ -1,0 +1,97 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/sockdist/sockdist/userspace/sockets"
+)
+
+// ErrStranger is wrapped by the error of Run when somebody outside of the app
+// listens on one of its ports.
+var ErrStranger = errors.New("the port isn't ours alone")
+
+func taken(where netip.AddrPort, by string) error {
+	return fmt.Errorf("%s is taken by %s: end that one, or take another port: %w", where, by, ErrStranger)
+}
+
+// foreignListeners returns an error that names whoever listens on one of the
+// ports. No worker runs yet, so it is a stranger.
+func foreignListeners(ports []uint16) error {
+	if len(ports) == 0 {
+		return nil
+	}
+	found, err := sockets.Listeners(sockets.Address{})
+	if err != nil {
+		return fmt.Errorf("look whether the ports are free: %w", err)
+	}
+	for _, l := range found {
+		if slices.Contains(ports, l.Address.Port()) {
+			return taken(l.Address, owners(l))
+		}
+	}
+	return nil
+}
+
+// meetsStranger ends the app, before it serves, when somebody else listens
+// where connections to the group go. The bind hook has refused the group's own
+// address if it was taken; but a stranger with SO_REUSEPORT on 127.0.0.1, say,
+// takes that part of the connections from workers on the wildcard address.
+func (l *listeners) meetsStranger(g sockets.Group, found []sockets.Listener, ours map[uint64]*worker) bool {
+	if l.announced[g] {
+		return false
+	}
+	for _, other := range found {
+		if ours[other.Cgroup] == nil && overlap(g, other.Group()) {
+			l.fail(taken(other.Address, owners(other)))
+			return true
+		}
+	}
+	return false
+}
+
+// overlap tells whether there are connections that either group could get.
+func overlap(a, b sockets.Group) bool {
+	if a.Address.Port() != b.Address.Port() {
+		return false
+	}
+	if a.Interface != 0 && b.Interface != 0 && a.Interface != b.Interface {
+		return false
+	}
+	one, other := a.Address.Addr().Unmap(), b.Address.Addr().Unmap()
+	return one == other || covers(a, other) || covers(b, one)
+}
+
+// covers tells whether the group has a wildcard address that includes this one.
+func covers(g sockets.Group, host netip.Addr) bool {
+	own := g.Address.Addr().Unmap()
+	switch {
+	case !own.IsUnspecified():
+		return false
+	case own.Is4():
+		return host.Is4()
+	}
+	return host.Is6() || !g.V6Only
+}
+
+// strangers names those who listen on the port and aren't workers.
+func (l *listeners) strangers(port uint16) string {
+	found, err := sockets.Listeners(sockets.Address{})
+	if err != nil {
+		return "somebody"
+	}
+	var names []string
+	homes := l.homes()
+	for _, socket := range found {
+		if socket.Address.Port() == port && homes[socket.Cgroup] == nil {
+			names = append(names, owners(socket))
+		}
+	}
+	if len(names) == 0 {
+		return "somebody who is gone by now"
+	}
+	return strings.Join(names, ", ")
+}
