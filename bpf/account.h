@@ -32,9 +32,12 @@ static __always_inline struct origin *current_origin(struct group *g, const stru
 	return elsewhere ?: born;
 }
 
+/* 0 is the generation of a slot that is changing hands. */
 static __always_inline int in_use(struct group *g, const struct origin *origin)
 {
-	return g->info[mask_index(origin->slot, SLOTS - 1)].generation == origin->generation;
+	__u32 generation = load_once(g->info[mask_index(origin->slot, SLOTS - 1)].generation);
+
+	return generation && generation == origin->generation;
 }
 
 /* The connection's listener is closing: note where it is, for steer to move its count. */

@@ -91,9 +91,10 @@ static __always_inline __u64 slot_key(const struct slot *slot, __u64 extra)
 /* What the slot's worker says of itself, cut to what it may say. */
 static __always_inline __u64 slot_load(struct group *g, const struct loads *loads, __u32 i)
 {
-	__u64 load = load_once(loads->slot[mask_index(i, SLOTS - 1)].load) & (~0ULL >> 1);
+	__u64 load = load_once(loads->slot[mask_index(i, SLOTS - 1)].load);
 	__u64 reports = load_once(g->info[mask_index(i, SLOTS - 1)].reports) & 1;
 
+	load = (load | negative((__s64)load)) & (~0ULL >> 1);
 	return smaller(load, COUNT_MAX) & (0 - reports);
 }
 

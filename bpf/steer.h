@@ -49,21 +49,21 @@ static __always_inline __u32 client_of(struct sk_reuseport_md *ctx)
 subprogram int move_count(struct group *g, __u64 connection, __u32 i, int established)
 {
 	struct origin *place = bpf_map_lookup_elem(&moved, &connection);
-	__u32 from;
+	__u32 from, generation;
 
 	if (!g || !place)
 		return 0;
 	i = mask_index(i, SLOTS - 1);
 	from = mask_index(place->slot, SLOTS - 1);
-	if (established) {
+	generation = load_once(g->info[i].generation); /* before the count: see Group.renew */
+	if (established && generation)
 		fetch_add(&g->slot[i].counts, ONE_CONNECTION);
-		if (in_use(g, place)) {
-			fetch_add(&g->slot[from].counts, -ONE_CONNECTION);
-			count_up(g->info[from].moved_out);
-		}
+	if (established && in_use(g, place)) {
+		fetch_add(&g->slot[from].counts, -ONE_CONNECTION);
+		count_up(g->info[from].moved_out);
 	}
 	place->slot = i;
-	place->generation = g->info[i].generation;
+	place->generation = generation;
 	return 0;
 }
 

@@ -72,11 +72,14 @@ func Features() []Feature {
 	return append(all, tracepoint(), iterator(), trial())
 }
 
-// mayLoad tells whether this user may use BPF at all. If not, nothing that the
-// kernel says can be relied on.
+// mayLoad tells whether this user may use BPF beyond what anybody may. If not,
+// nothing that the kernel says can be relied on.
 func mayLoad() error {
 	if err := features.HaveMapType(ebpf.Array); errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("make a BPF map: %w", unix.EPERM)
+	}
+	if err := features.HaveProgramType(ebpf.SkReuseport); errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("load a BPF program: %w", unix.EPERM)
 	}
 	return nil
 }

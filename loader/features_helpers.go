@@ -7,7 +7,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"golang.org/x/sys/unix"
 )
 
 // helperKernels are the kernels that first had a helper for the programs that
@@ -72,13 +71,23 @@ func helperName(helper asm.BuiltinFunc) string {
 	return "bpf_" + snake(strings.TrimPrefix(helper.String(), "Fn"))
 }
 
+// unknownHelper are the verifier's words for a helper that isn't there, at all
+// or for this type of program.
+var unknownHelper = []string{"invalid func ", "unknown func ", "program of this type cannot use helper"}
+
 // tryHelper calls the helper with no proper arguments. A kernel that has it
-// complains of these (EACCES), or of nothing; one that hasn't says so (EINVAL).
+// complains of these, or of nothing.
 func tryHelper(like *ebpf.ProgramSpec, helper asm.BuiltinFunc) error {
 	err := tryProgram(like, helper.Call())
 	var verifier *ebpf.VerifierError
-	if !errors.As(err, &verifier) || !errors.Is(err, unix.EACCES) {
+	if !errors.As(err, &verifier) {
 		return err
+	}
+	log := strings.Join(verifier.Log, "\n")
+	for _, words := range unknownHelper {
+		if strings.Contains(log, words) {
+			return err
+		}
 	}
 	return nil
 }

@@ -143,17 +143,16 @@ func (g *Group) occupy(slot int, cookie uint64, l Listener) error {
 // renew ends the slot's earlier use: connections of then no longer count.
 func (g *Group) renew(slot int, generation uint32, maps *hostMaps) error {
 	m := g.memory.value
-	counts := &m.Slot[slot].Counts
-	atomic.StoreUint32(&m.Info[slot].Generation, generation)
-	if uint32(atomic.LoadUint64(counts)) == 0 {
-		return nil
+	counts, current := &m.Slot[slot].Counts, &m.Info[slot].Generation
+	if atomic.SwapUint32(current, 0) != 0 || uint32(atomic.LoadUint64(counts)) != 0 {
+		// A program that saw the old generation may still be about to count: the
+		// kernel returns from this update when all that could have are done.
+		if err := maps.Groups.Put(m.Id, g.slots); err != nil {
+			return fmt.Errorf("wait for programs: %w", err)
+		}
+		atomic.AddUint64(counts, -uint64(uint32(atomic.LoadUint64(counts))))
 	}
-	// A program that saw the old generation may still be about to count: the
-	// kernel returns from this update when all that could have are done.
-	if err := maps.Groups.Put(m.Id, g.slots); err != nil {
-		return fmt.Errorf("wait for programs: %w", err)
-	}
-	atomic.AddUint64(counts, -uint64(uint32(atomic.LoadUint64(counts))))
+	atomic.StoreUint32(current, generation)
 	return nil
 }
 

@@ -69,7 +69,11 @@ func (e *environment) detach(ctx context.Context, name, netns string) error {
 	}
 	var failed error
 	for _, spec := range specs {
-		if err := attachment.Detach(ctx, host, spec.Name, netns); err != nil {
+		err := attachment.Detach(ctx, host, spec.Name, netns)
+		if errors.Is(err, attachment.ErrApp) && spec.App == name {
+			return err // and so are the app's other groups
+		}
+		if err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}

@@ -20,7 +20,7 @@ import (
 func TestDoctorAsRoot(t *testing.T) {
 	privilege.Require(t)
 	a := sockdist(t, "", "doctor")
-	if a.code != exitDone || a.err != "" || strings.Contains(a.out, "fail") {
+	if a.code != exitDone || a.err != "" || strings.Contains("\n"+a.out, "\nfail") {
 		t.Errorf("%+v", a)
 	}
 	for _, name := range []string{

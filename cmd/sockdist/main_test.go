@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -21,12 +22,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// asSockdist in the environment makes the test binary be sockdist.
-const asSockdist = "SOCKDIST_TEST_AS_SOCKDIST"
+// These in the environment make the test binary another program.
+const (
+	asSockdist = "SOCKDIST_TEST_AS_SOCKDIST"
+	asSleeper  = "SOCKDIST_TEST_AS_SLEEPER" // waits until it is killed, or the test that started it ends
+)
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asSockdist) != "" {
 		main()
+	}
+	if os.Getenv(asSleeper) != "" {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
 	}
 	testscript.Main(leakChecked{m}, map[string]func(){"sockdist": main})
 }

@@ -108,6 +108,7 @@ func childrenNamed(pid int, name string) (found []int) {
 // On a terminal each line has its slot, Ctrl-C is an end in order, and so is
 // closing the terminal.
 func TestRunOnTerminal(t *testing.T) {
+	t.Parallel()
 	needPrograms(t)
 	for name, end := range map[string]func(master *os.File) error{
 		"Ctrl-C": func(master *os.File) error { _, err := master.WriteString("\x03"); return err },

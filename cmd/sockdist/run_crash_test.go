@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sockdist/sockdist/internal/clients"
 	"github.com/sockdist/sockdist/internal/servers"
@@ -45,6 +48,128 @@ func TestRunWorkersCrash(t *testing.T) {
 	if stale := s.group(port).Stale; stale != 0 {
 		t.Logf("%d closes of connections of killed workers came late", stale)
 	}
+}
+
+// A server that closes its listener and opens another keeps its slot and its
+// connections, which count there, and costs nobody a connection.
+func TestRunListenerIsOpenedAgain(t *testing.T) {
+	t.Parallel()
+	needPrograms(t)
+	port := servers.FreePort(t, nil)
+	a := flags("-n 4").start(t, "worker", "-listen", fmt.Sprint(":", port)).serves(port, 4)
+	s := sharing{a, port, 4}
+	held := s.hold(40)
+	load := startTraffic(t, clients.Client{}, local(port))
+	for range 3 {
+		s.goesOn(port)
+		before := s.slot(port, 2)
+		if err := unix.Kill(before.PID, unix.SIGUSR2); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the worker's new listener has the slot", func() bool {
+			now := s.slot(port, 2)
+			return now.Cookie != before.Cookie && now.State.String() == "live"
+		})
+		s.goesOn(port)
+	}
+	load.expectAnswered()
+	until(t, "only the connections that are held are left", func() bool { return s.connections(port) == len(held) })
+	if ledger := held.Ask(); len(ledger.Lost()) > 0 {
+		t.Errorf("connections that are held: %v", ledger)
+	}
+	s.expectEven(port, append(held, s.hold(40)...))
+}
+
+// A server behind a launcher, as with npm start: the launcher's death is the
+// worker's, and leaves no server behind that nobody looks after.
+func TestRunLauncher(t *testing.T) {
+	t.Parallel()
+	programs := needPrograms(t)
+	port := servers.FreePort(t, nil)
+	a := flags("-n 3").start(t, "sh", "-c", fmt.Sprintf("%s -listen :%d; exit 1", programs.worker, port)).serves(port, 3)
+	s := sharing{a, port, 3}
+	held := s.hold(60)
+	s.expectEven(port, held)
+	for slot, whose := range []string{"sh", "worker"} {
+		before := s.slot(port, slot)
+		theirs, others := of(before.PID, held)
+		killProcess(t, a.workerNamed(slot, whose))
+		until(t, "the worker is back", func() bool {
+			now := s.slot(port, slot)
+			return now.PID != before.PID && now.State.String() == "live"
+		})
+		if l := theirs.Ask(); len(l.Lost()) != len(theirs) {
+			t.Errorf("connections of slot %d after the death of its %s: %v, want them lost", slot, whose, l)
+		}
+		held = append(others, s.hold(len(theirs))...)
+		s.expectEven(port, held)
+	}
+	if n := len(a.workers()["0"]) + len(a.workers()["1"]); n != 4 {
+		t.Errorf("the two workers are %d processes, want 4: %v", n, a.workers())
+	}
+	a.signal(unix.SIGTERM)
+	a.signal(unix.SIGINT)
+	if code := a.exit(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// workerNamed is the process in a slot's leaf that has this name.
+func (a *app) workerNamed(slot int, name string) int {
+	a.t.Helper()
+	for _, pid := range a.workers()[fmt.Sprint(slot)] {
+		if status(a.t, pid, "Name") == name {
+			return pid
+		}
+	}
+	a.t.Fatalf("no %s in slot %d: %v", name, slot, a.workers())
+	return 0
+}
+
+// Workers killed at any moment, at full speed: whatever is lost had been
+// accepted by a worker that was killed. Each kill may hit one connection between
+// its accept and the line that tells of it.
+func TestRunWorkersKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	needPrograms(t)
+	const kills = 12
+	port := servers.FreePort(t, nil)
+	a := flags("-n 4 --log plain").start(t, "worker", "-accepts", "-listen", fmt.Sprint(":", port)).serves(port, 4)
+	s := sharing{a, port, 4}
+	load := startTrafficAt(t, clients.Client{}, local(port), 3000)
+	for i := range kills {
+		s.goesOn(port)
+		before := s.slot(port, i%4)
+		killProcess(t, before.PID)
+		until(t, "the worker is back", func() bool { return s.slot(port, i%4).Generation != before.Generation })
+	}
+	ledger := load.finish()
+	a.idle(port)
+
+	told := make(map[string]int) // accepted, by the client's address, which may come again
+	for line := range strings.Lines(read(a.output)) {
+		if client, ok := strings.CutPrefix(line, "accepted "); ok {
+			told[strings.TrimSpace(client)]++
+		}
+	}
+	untold := 0
+	for _, e := range ledger {
+		if told[e.Local.String()]--; told[e.Local.String()] < 0 {
+			untold++
+		}
+		if e.Outcome != clients.Answered && e.Outcome != clients.Reset {
+			t.Errorf("%v", e)
+		}
+	}
+	if untold > kills {
+		t.Errorf("%d connections were accepted by nobody, want at most one a kill: %v", untold, ledger)
+	}
+	group := a.group(port)
+	t.Logf("%d of %d connections lost in %d kills, %d of them accepted by nobody; %d moved", len(ledger.Lost()), len(ledger), kills, untold, group.Migrated)
+	if group.MigrateFailed > 0 || group.Refused > 0 || group.Fallback > 0 {
+		t.Errorf("%d moves failed, %d connections were refused, %d left to the kernel's hash", group.MigrateFailed, group.Refused, group.Fallback)
+	}
+	s.even()
 }
 
 // traces are what crashes could leave behind.

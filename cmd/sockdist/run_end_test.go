@@ -67,6 +67,7 @@ func TestRunEndsAtOnceAtTheSecondSignal(t *testing.T) {
 
 // A worker that ignores SIGTERM is killed: after a while, or at the third signal.
 func TestRunEndsDeafWorkers(t *testing.T) {
+	t.Parallel()
 	needPrograms(t)
 	for name, signals := range map[string]int{"by itself": 1, "at the third signal": 3} {
 		t.Run(name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 // A kill -9 of sockdist itself under load: nobody notices, and the kernel goes
 // on without it.
 func TestRunIsKilled(t *testing.T) {
+	t.Parallel()
 	needPrograms(t)
 	for name, command := range map[string]func(testing.TB, int) []string{
 		"node": servers.Node.Command,
@@ -32,6 +33,7 @@ func TestRunIsKilled(t *testing.T) {
 			s.idle(port)
 
 			s.even()
+			s.drain() // no verb needs it
 			s.killUnsupervised()
 			s.runAgain(command(t, port)).even()
 		})

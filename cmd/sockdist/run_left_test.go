@@ -21,6 +21,9 @@ func (a *app) cleanUp() {
 	if !a.isAgain {
 		a.expectNothingLeft()
 	}
+	if strings.Contains(read(a.log), "DATA RACE") {
+		a.t.Error("it has a data race")
+	}
 	if a.t.Failed() {
 		a.t.Logf("%s said:\n%s\nits workers printed:\n%s", a.name, read(a.log), read(a.output))
 	}

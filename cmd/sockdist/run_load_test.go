@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sockdist/sockdist/internal/clients"
-	"github.com/sockdist/sockdist/internal/privilege"
 	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
@@ -97,6 +96,11 @@ type traffic struct {
 // until finish is called.
 func startTraffic(t testing.TB, client clients.Client, server netip.AddrPort) *traffic {
 	t.Helper()
+	return startTrafficAt(t, client, server, 300)
+}
+
+func startTrafficAt(t testing.TB, client clients.Client, server netip.AddrPort, rate float64) *traffic {
+	t.Helper()
 	if client.Timeout == 0 {
 		client.Timeout = 20 * time.Second
 	}
@@ -105,7 +109,7 @@ func startTraffic(t testing.TB, client clients.Client, server netip.AddrPort) *t
 	go func() {
 		defer close(f.ended)
 		f.ledger = client.Load(ctx, server, clients.Limits{
-			Count: 20_000, Duration: time.Minute, Concurrency: 48, Rate: 300, Abrupt: true,
+			Count: 100_000, Duration: time.Minute, Concurrency: 48, Rate: rate, Abrupt: true,
 		})
 	}()
 	t.Cleanup(func() { f.finish() })
@@ -263,6 +267,3 @@ func (f *traffic) expectSaved(still standstill) {
 	f.t.Logf("%d connections waited in queues, %d were accepted by the killed worker, %d of %d were lost",
 		len(still.queued), len(still.accepted), len(ledger.Lost()), len(ledger))
 }
-
-// tool returns the path of a program that is part of any Linux.
-func tool(t testing.TB, name string) string { return privilege.Tool(t, name) }

@@ -23,6 +23,7 @@ var loopback6 = netip.IPv6Loopback()
 
 // Whatever a worker listens on is one group, for each family's clients.
 func TestRunAddresses(t *testing.T) {
+	t.Parallel()
 	needPrograms(t)
 	for _, c := range []struct {
 		name, listen string // with the port for %d
@@ -157,6 +158,7 @@ func freePair(t testing.TB) int {
 // Sockets that aren't listeners of TCP stay as the worker made them: a client
 // that binds its own port, a UDP socket.
 func TestRunOtherSockets(t *testing.T) {
+	t.Parallel()
 	needPrograms(t)
 	for _, udp := range []bool{false, true} {
 		t.Run(fmt.Sprint("udp=", udp), func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 // Real servers, unmodified, four workers each.
 func TestRunServers(t *testing.T) {
+	t.Parallel()
 	needPrograms(t)
 	for _, server := range servers.Single() {
 		t.Run(server.String(), func(t *testing.T) {

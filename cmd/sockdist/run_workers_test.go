@@ -13,10 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sockdist/sockdist/internal/clients"
+	"github.com/sockdist/sockdist/internal/privilege"
 	"github.com/sockdist/sockdist/internal/servers"
 )
 
 func TestRunEnvironment(t *testing.T) {
+	t.Parallel()
 	needPrograms(t)
 	const shown = "-env=SOCKDIST_SLOT,SOCKDIST_WORKERS,GOMAXPROCS,GODEBUG,COLOUR,HOME"
 	for _, c := range []struct {
@@ -145,7 +147,7 @@ func ownCPUs(t testing.TB) (cpus []int) {
 func TestRunAuto(t *testing.T) {
 	t.Parallel()
 	needPrograms(t)
-	taskset, first := tool(t, "taskset"), strconv.Itoa(ownCPUs(t)[0])
+	taskset, first := privilege.Tool(t, "taskset"), strconv.Itoa(ownCPUs(t)[0])
 	for _, c := range []struct {
 		under []string
 		n     int
@@ -162,6 +164,7 @@ func TestRunAuto(t *testing.T) {
 }
 
 func TestRunOutput(t *testing.T) {
+	t.Parallel()
 	needPrograms(t)
 	for format, want := range map[string]struct{ output, log string }{
 		"plain":  {"\nout 1", "\nerr 1"},

@@ -25,7 +25,7 @@ func newStatus(env *environment) *cobra.Command {
 for it: what it shows stands in the kernel.
 
   slot         the worker's place in its group
-  pid process  who accepts; (ended) if that process is no more
+  pid process  who accepts; (ended) if nobody holds the socket any more
   state        live; draining: gets no new connections; gone: its socket was closed
   weight       its share, 100 if nobody changed it
   max          how many connections it may have; - if any number

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sockdist/sockdist/internal/cgroup"
@@ -13,18 +14,33 @@ import (
 	"github.com/sockdist/sockdist/loader"
 )
 
-// sleepIn runs a process in a namespace until the test ends, and returns its number.
-func sleepIn(t *testing.T, ns *netns.Namespace) int {
+// startSleeper runs a process that does nothing until it is stopped, or the test ends.
+func startSleeper(t *testing.T) (pid int, stop func()) {
 	t.Helper()
-	cmd := exec.Command("sleep", "600")
-	if err := ns.Do(cmd.Start); err != nil {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = []string{asSleeper + "=1", "GORACE=" + noSleep}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop = sync.OnceFunc(func() {
+		stdin.Close()
 		_ = cmd.Wait()
 	})
-	return cmd.Process.Pid
+	t.Cleanup(stop)
+	return cmd.Process.Pid, stop
+}
+
+// sleepIn runs one in a network namespace, which can be found by it then.
+func sleepIn(t *testing.T, ns *netns.Namespace) (pid int) {
+	t.Helper()
+	if err := ns.Do(func() error { pid, _ = startSleeper(t); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return pid
 }
 
 func newApp(t *testing.T, dir, name string) *loader.App {
@@ -88,13 +104,14 @@ func TestStatusOfApps(t *testing.T) {
 		t.Errorf("no %q in\n%s", want, out)
 	}
 
-	ended := exec.Command("true")
-	if err := ended.Run(); err != nil {
+	ended, stop := startSleeper(t)
+	if err := app.SetSupervisor(ended); err != nil {
 		t.Fatal(err)
 	}
-	if err := app.SetSupervisor(ended.Process.Pid); err != nil {
-		t.Fatal(err)
+	if s := statusJSON(t, dir); s.Apps[0].PID != ended {
+		t.Errorf("another supervisor: %+v", s.Apps)
 	}
+	stop()
 	if s := statusJSON(t, dir); s.Apps[0].PID != 0 {
 		t.Errorf("supervisor ended: %+v", s.Apps)
 	}

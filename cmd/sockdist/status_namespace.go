@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/sockdist/sockdist/loader"
@@ -118,24 +120,56 @@ func (v namespaceView) strangers(s loader.Snapshot) (strangers []strangerStatus)
 		}
 	}
 	var found []sockets.Listener
-	var inodes []uint32
 	for cookie, l := range v.listeners {
 		if groups[l.Group()] && !slots[cookie] {
 			found = append(found, l)
-			inodes = append(inodes, l.Inode)
 		}
 	}
-	if len(found) == 0 {
+	slices.SortFunc(found, func(a, b sockets.Listener) int { return cmp.Compare(a.Cookie, b.Cookie) })
+	servers := serversOf(found)
+	for _, l := range found {
+		server := servers[l.Cookie]
+		strangers = append(strangers, strangerStatus{Cookie: l.Cookie, Backlog: l.Backlog, PID: server.PID, Process: printable(server.Comm)})
+	}
+	return strangers
+}
+
+// nameSuccessors finds who serves the slots whose processes ended while their
+// sockets live on: a master keeps them over a reload.
+func (v namespaceView) nameSuccessors(slots []slotStatus) {
+	var orphans []sockets.Listener
+	for _, s := range slots {
+		if l, found := v.listeners[s.Cookie]; found && s.PID != 0 && s.Process == "" {
+			orphans = append(orphans, l)
+		}
+	}
+	servers := serversOf(orphans)
+	for i := range slots {
+		if server := servers[slots[i].Cookie]; server.PID != 0 {
+			slots[i].PID, slots[i].Process = server.PID, printable(server.Comm)
+		}
+	}
+}
+
+// serversOf finds who serves listeners, by cookie. What can't be found is left out.
+func serversOf(listeners []sockets.Listener) map[uint64]sockets.Holder {
+	if len(listeners) == 0 {
 		return nil
+	}
+	var inodes []uint32
+	for _, l := range listeners {
+		inodes = append(inodes, l.Inode)
 	}
 	holders, err := sockets.Holders(inodes)
 	var hidden *sockets.HiddenError
 	if err != nil && !errors.As(err, &hidden) {
-		holders = nil // who holds them is a detail
+		return nil // a detail, and no reason to show nothing
 	}
-	for _, l := range found {
-		server := sockets.Server(holders[l.Inode])
-		strangers = append(strangers, strangerStatus{Cookie: l.Cookie, Backlog: l.Backlog, PID: server.PID, Process: printable(server.Comm)})
+	servers := make(map[uint64]sockets.Holder)
+	for _, l := range listeners {
+		if of := holders[l.Inode]; len(of) > 0 {
+			servers[l.Cookie] = sockets.Server(of)
+		}
 	}
-	return strangers
+	return servers
 }

@@ -149,6 +149,7 @@ func readGroup(g *loader.Group, views *namespaceViews) (groupStatus, error) {
 	for _, slot := range snapshot.Slots {
 		s.Slots = append(s.Slots, slotOf(slot, view))
 	}
+	view.nameSuccessors(s.Slots)
 	program, err := g.ProgramID()
 	if err != nil {
 		return groupStatus{}, err

@@ -108,9 +108,8 @@ func (g groupStatus) warnings() (lines []string) {
 	if g.Steering != nil && !*g.Steering && len(g.Slots) > 0 {
 		lines = append(lines, g.whyNotSteering())
 	}
-	if n := len(g.Strangers); n > 0 {
-		lines = append(lines, fmt.Sprintf("%s of this address without a slot, reached by the kernel's hash only: %s",
-			count(n, "socket"), strings.Join(strangerNames(g.Strangers), ", ")))
+	if len(g.Strangers) > 0 {
+		lines = append(lines, g.strangersWarning())
 	}
 	return lines
 }
@@ -122,8 +121,28 @@ func (g groupStatus) whyNotSteering() string {
 		return "not steering: nobody listens any more, and clients are refused"
 	case g.program != 0:
 		return fmt.Sprintf("not steering: another program (id %d) chooses; bpftool prog show id %d tells more", g.program, g.program)
+	case g.App != "":
+		return "not steering: the kernel's hash chooses"
 	}
-	return "not steering: the kernel's hash chooses; sockdist attach " + g.Protocol + "://" + g.Address + " steers again"
+	return "not steering: the kernel's hash chooses; " + g.attachCommand() + " steers again"
+}
+
+// attachCommand is what brings the group's slots and steering up to date.
+func (g groupStatus) attachCommand() string {
+	command := "sockdist attach " + g.Protocol + "://" + g.Address
+	if !g.namespace.ours {
+		command += " --netns " + g.namespaceName()
+	}
+	return command
+}
+
+func (g groupStatus) strangersWarning() string {
+	text := fmt.Sprintf("%s of this address without a slot, reached by the kernel's hash only: %s",
+		count(len(g.Strangers), "socket"), strings.Join(strangerNames(g.Strangers), ", "))
+	if g.App == "" {
+		text += "; " + g.attachCommand() + " gives slots"
+	}
+	return text
 }
 
 func strangerNames(strangers []strangerStatus) (names []string) {

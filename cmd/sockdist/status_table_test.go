@@ -41,7 +41,7 @@ func TestTable(t *testing.T) {
 	const want = `app web: 2 workers, 1 gone, no supervisor, so no worker is started again
 
 web-80  tcp6://[::]:80  policy least  app web  1.20M refused  1 lost in migration
-  ! not steering: the kernel's hash chooses; sockdist attach tcp6://[::]:80 steers again
+  ! not steering: the kernel's hash chooses
   ! 3 sockets of this address without a slot, reached by the kernel's hash only: nginx (pid 7), nobody's that can be seen
   slot    pid  process  state  weight      max  connections  pending  load  backlog  picks  migrated
      0    812  node     live      100  10 full            9        1     0        3   123M         0

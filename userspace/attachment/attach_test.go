@@ -185,7 +185,7 @@ func (w *world) acceptedBySet(pid int) (counts []int) {
 		if err != nil {
 			return err
 		}
-		connections, err := found[0].accepted()
+		connections, err := found[0].connections()
 		if err != nil {
 			return err
 		}
@@ -233,6 +233,9 @@ func TestUnowned(t *testing.T) {
 	// Those that come through a slot are counted, whoever has them.
 	w.hold(6)
 	w.wantCounts(g.Spec.Name, evenly(pidsOf(children), 3))
+	if g := w.attach(); g.Unowned != 6 {
+		t.Errorf("%d connections without owner, want the 6 old ones still", g.Unowned)
+	}
 	held.Close()
 }
 

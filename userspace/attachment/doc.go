@@ -28,6 +28,10 @@
 // tells nothing either, they are spread evenly. Connections of processes that
 // serve no slot are not counted, and told ([Group.Unowned]).
 //
+// A connection stays in the count of the listener that it came through, also
+// when another process serves that listener by now: after a reload of nginx, a
+// slot counts what an old worker still has, until that ends.
+//
 // # Interruption
 //
 // Steering begins with one system call, after all slots are filled. A new group

@@ -40,7 +40,7 @@ func explain(err error, format string, args ...any) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s: interrupted, what was begun is undone: %w", what, err)
+		return fmt.Errorf("%s: interrupted, nothing is left half done: %w", what, err)
 	case errors.Is(err, fs.ErrPermission) && !errors.Is(err, loader.ErrNotSupported):
 		err = &loader.UnsupportedError{Feature: "reaching the sockets of other processes", Err: err,
 			Advice: "run as root, or with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_PTRACE and CAP_SYS_ADMIN"}

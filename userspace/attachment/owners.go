@@ -14,15 +14,12 @@ var acceptedStates = []sockets.State{
 	sockets.Established, sockets.CloseWait, sockets.FinWait1, sockets.FinWait2, sockets.LastAck, sockets.Closing,
 }
 
-// owners tells which slot has which accepted connection, and how many have none.
-func (k kernelGroup) owners(seats []seat) (owner map[uint64]int, unowned int, err error) {
-	connections, err := k.accepted()
-	if err != nil || len(connections) == 0 {
-		return nil, 0, err
-	}
-	inodes := make([]uint32, len(connections))
-	for i, c := range connections {
-		inodes[i] = c.Inode
+// owners tells which slot has which of the accepted connections, and how many
+// are of processes without a slot.
+func owners(connections []sockets.Connection, seats []seat) (owner map[uint64]int, unowned int, err error) {
+	var inodes []uint32
+	for _, c := range connections {
+		inodes = append(inodes, c.Inode) // 0, which is nobody's, where it isn't accepted
 	}
 	holders, err := sockets.Holders(inodes)
 	var hidden *sockets.HiddenError
@@ -43,8 +40,8 @@ func (k kernelGroup) owners(seats []seat) (owner map[uint64]int, unowned int, er
 	return owner, unowned, nil
 }
 
-// accepted lists the connections that came through the group and were accepted.
-func (k kernelGroup) accepted() ([]sockets.Connection, error) {
+// connections lists those that came through the group.
+func (k kernelGroup) connections() ([]sockets.Connection, error) {
 	all, err := sockets.ConnectionsIn(exactly(k.key.Address), acceptedStates...)
 	if err != nil {
 		return nil, err
@@ -55,7 +52,7 @@ func (k kernelGroup) accepted() ([]sockets.Connection, error) {
 	}
 	any := sockets.Listener{Address: k.key.Address, V6Only: k.key.V6Only}
 	return slices.DeleteFunc(all, func(c sockets.Connection) bool {
-		return c.Inode == 0 || !any.Accepts(c) ||
+		return !any.Accepts(c) ||
 			slices.ContainsFunc(closer, func(l sockets.Listener) bool { return l.Accepts(c) })
 	}), nil
 }
@@ -114,22 +111,43 @@ func (p places) of(holders []sockets.Holder) *place {
 // ownersAtOnce is how many the kernel side takes at a time.
 const ownersAtOnce = 200_000
 
-// adopt counts the connections that are older than their slots.
+// adopt counts the connections that are older than their slots, and tells how
+// many can't be.
 func (k kernelGroup) adopt(g *loader.Group, seats []seat) (unowned int, err error) {
-	owner, unowned, err := k.owners(seats)
+	connections, err := k.connections()
 	if err != nil {
 		return 0, err
 	}
+	owner, unowned, err := owners(connections, seats)
+	if err != nil {
+		return 0, err
+	}
+	if err := adoptParts(g, owner); err != nil || unowned == 0 {
+		return 0, err
+	}
+	// Some may have been counted long ago, before they changed hands.
+	s, err := g.Snapshot()
+	if err != nil {
+		return 0, err
+	}
+	uncounted := len(connections)
+	for _, slot := range s.Slots {
+		uncounted -= int(slot.Connections)
+	}
+	return min(unowned, max(uncounted, 0)), nil
+}
+
+func adoptParts(g *loader.Group, owner map[uint64]int) error {
 	part := make(map[uint64]int)
 	for cookie, slot := range owner {
 		part[cookie] = slot
 		if len(part) == ownersAtOnce {
 			if _, err := g.Adopt(part); err != nil {
-				return 0, err
+				return err
 			}
 			clear(part)
 		}
 	}
-	_, err = g.Adopt(part)
-	return unowned, err
+	_, err := g.Adopt(part)
+	return err
 }

@@ -126,7 +126,7 @@ func (a *attempt) refuseSteered(k kernelGroup, have *known) error {
 		if !steered || (have != nil && id == have.program) {
 			continue
 		}
-		if i := slices.IndexFunc(a.known, func(g known) bool { return g.program == id }); i >= 0 {
+		if i := slices.IndexFunc(a.known, func(g known) bool { return id != 0 && g.program == id }); i >= 0 {
 			return fmt.Errorf("%s is %w: that of the group %s; sockdist detach %[3]s first", a.options.subject(l), loader.ErrSteered, a.known[i].name)
 		}
 		return fmt.Errorf("%s is %w, %s", a.options.subject(l), loader.ErrSteered, stranger(id))

@@ -133,8 +133,8 @@ func (c *ending) Err() error {
 // before as it was.
 func TestInterrupted(t *testing.T) {
 	w := newWorld(t)
-	serveMany(t, w.ns, "tcp4://0.0.0.0:80", 2)
-	serveMany(t, w.ns, "tcp6://[::]:80", 2)
+	serve(t, w.ns, "tcp4://0.0.0.0:80")
+	serve(t, w.ns, "tcp6://[::]:80")
 	w.listen = ":80"
 	o := w.options()
 	steps := 0
@@ -174,9 +174,9 @@ func TestUnderLoad(t *testing.T) {
 	defer stop()
 	ledgers := make(chan clients.Ledger)
 	go func() {
-		ledgers <- w.client.Load(ctx, w.server, clients.Limits{Count: 1 << 20, Duration: time.Minute, Concurrency: 8})
+		ledgers <- w.client.Load(ctx, w.server, clients.Limits{Count: 1 << 20, Duration: time.Minute, Rate: 300})
 	}()
-	for range 5 {
+	for range 2 {
 		g := w.attach()
 		serve := serve(t, w.ns, w.listen)
 		w.attach()
@@ -206,7 +206,7 @@ func TestTwoAtOnce(t *testing.T) {
 	for _, a := range addresses {
 		children = append(children, serveMany(t, w.ns, a, 2))
 	}
-	for range 5 {
+	for range 2 {
 		var attached sync.WaitGroup
 		for _, a := range addresses {
 			for range 2 { // and each twice

@@ -75,7 +75,7 @@ func New(config Config, kernel Kernel) (*Supervisor, error) {
 // it ends too, without waiting for connections. Whatever the reason, nothing
 // of the app is left afterwards: no process, cgroup, hook or group.
 //
-// Errors wrap [cgroup.ErrUnavailable] and [cgroup.ErrInUse], [ErrStranger],
+// Errors wrap [cgroup.ErrUnavailable] and [cgroup.ErrInUse], [ErrStranger], [ErrUnable],
 // a [*StartError], what exec said of the command, and those of the [Kernel].
 func (s *Supervisor) Run(ctx context.Context) (err error) {
 	if s.began.Swap(true) {

@@ -169,27 +169,29 @@ func TestPortThatIsTaken(t *testing.T) {
 
 func TestStranger(t *testing.T) {
 	t.Parallel()
-	stranger, err := listen("127.0.0.1:0", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stranger.Close()
-	shared := stranger.Addr().String()
-	event := control.Event{Kind: control.Stranger, Address: mustParseAddrPort(t, shared)}
-
 	t.Run("before the app serves", func(t *testing.T) {
+		shared := strangerAt(t, "127.0.0.1:0")
 		a := start(t, control.Config{Workers: 1, Command: []string{"sleep", "600"}}, new(controltest.Kernel))
 		a.until("workers are set up", func() bool { return len(a.Workers()) == 1 })
-		a.kernel.Emit(event)
-		err := a.result()
-		if !errors.Is(err, control.ErrStranger) || !strings.Contains(err.Error(), fmt.Sprintf("(pid %d)", os.Getpid())) {
-			t.Errorf("Run ended with %v, want an ErrStranger that names process %d", err, os.Getpid())
-		}
+		a.kernel.Emit(control.Event{Kind: control.Stranger, Address: mustParseAddrPort(t, shared)})
+		a.endsForStranger()
+	})
+	t.Run("without an event", func(t *testing.T) {
+		shared := strangerAt(t, "127.0.0.1:0")
+		a := start(t, control.Config{Workers: 1, Command: []string{"test", "serve", shared}}, new(controltest.Kernel))
+		a.endsForStranger()
+	})
+	t.Run("on a part of the addresses", func(t *testing.T) {
+		_, port, _ := strings.Cut(strangerAt(t, "127.0.0.1:0"), ":")
+		a := start(t, control.Config{Workers: 1, Command: []string{"test", "serve", "0.0.0.0:" + port}}, new(controltest.Kernel))
+		a.endsForStranger()
 	})
 	t.Run("when it serves", func(t *testing.T) {
+		shared := freeAddress(t)
 		a := start(t, control.Config{Workers: 1, Command: []string{"test", "serve", shared}}, new(controltest.Kernel))
 		a.says("listening on " + shared)
-		a.kernel.Emit(event)
+		strangerAt(t, shared)
+		a.kernel.Emit(control.Event{Kind: control.Stranger, Address: mustParseAddrPort(t, shared)})
 		a.says(shared + " is taken by")
 		select {
 		case <-a.ended:
@@ -197,6 +199,28 @@ func TestStranger(t *testing.T) {
 		default:
 		}
 	})
+}
+
+// strangerAt listens outside of any app, with SO_REUSEPORT.
+func strangerAt(t *testing.T, address string) string {
+	t.Helper()
+	stranger, err := listen(address, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stranger.Close() })
+	return stranger.Addr().String()
+}
+
+func (a *app) endsForStranger() {
+	a.t.Helper()
+	err := a.result()
+	if !errors.Is(err, control.ErrStranger) || !strings.Contains(err.Error(), fmt.Sprintf("(pid %d)", os.Getpid())) {
+		a.t.Errorf("Run ended with %v, want an ErrStranger that names process %d", err, os.Getpid())
+	}
+	if seats := a.kernel.Seats(); len(seats) > 0 {
+		a.t.Errorf("slots were taken: %v", seats)
+	}
 }
 
 func TestNameThatIsTaken(t *testing.T) {
@@ -229,6 +253,19 @@ func TestWorkersThatAdoptRefuses(t *testing.T) {
 	time.Sleep(50 * time.Millisecond)
 	if n := strings.Count(a.log.String(), "no, because"); n != 1 {
 		t.Errorf("said %d times", n)
+	}
+}
+
+// Where nothing can be steered, workers that share their port by the kernel's
+// hash are not what was asked for.
+func TestKernelThatCantSteer(t *testing.T) {
+	t.Parallel()
+	kernel := &controltest.Kernel{Refuse: func(int, sockets.Group) error {
+		return fmt.Errorf("%w: too old", control.ErrUnable)
+	}}
+	a := start(t, control.Config{Workers: 3, Command: []string{"test", "serve", freeAddress(t)}}, kernel)
+	if err := a.result(); !errors.Is(err, control.ErrUnable) {
+		t.Errorf("Run ended with %v, want ErrUnable", err)
 	}
 }
 

@@ -47,7 +47,7 @@ func (r Result) queue(s Share) uint64 {
 
 // longest is the full length of a bar.
 func (r Result) longest() uint64 {
-	longest := uint64(1)
+	longest := uint64(10)
 	for _, side := range []Side{r.Hash, r.Least} {
 		for _, share := range side.Shares {
 			longest = max(longest, r.queue(share))

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -29,6 +30,7 @@ var (
 	delay   = flag.Duration("delay", 0, "how long an answer takes")
 	deaf    = flag.Bool("deaf", false, "ignore SIGTERM")
 	chatty  = flag.Bool("chatty", false, "print a line for each request")
+	accepts = flag.Bool("accepts", false, "print a line for each connection, before anything else is done with it")
 	orphan  = flag.Duration("orphan", 0, "leave a process behind that lives that long")
 	fail    = flag.Bool("fail", false, "print something and end before listening")
 	env     = flag.String("env", "", "print these variables, separated by commas")
@@ -63,6 +65,9 @@ func tellSignals() {
 	go func() {
 		for s := range signals {
 			fmt.Println("signal:", s)
+			if s == syscall.SIGUSR2 {
+				reopen <- struct{}{}
+			}
 		}
 	}()
 }
@@ -128,6 +133,21 @@ func serve() {
 		}
 		fmt.Fprintln(w, os.Getpid(), slot)
 	})
+	for {
+		opened := listenAll()
+		fmt.Println("out", slot)
+		fmt.Fprintln(os.Stderr, "err", slot)
+		<-reopen
+		for _, l := range opened {
+			l.Close()
+		}
+	}
+}
+
+// reopen has the server close its listeners and open new ones. Connections stay.
+var reopen = make(chan struct{})
+
+func listenAll() (opened []net.Listener) {
 	for _, where := range listens {
 		network, address, found := strings.Cut(where, "/")
 		if !found {
@@ -137,9 +157,20 @@ func serve() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		go func() { log.Fatal(http.Serve(l, nil)) }()
+		opened = append(opened, l)
+		server := &http.Server{ConnState: tellAccepted}
+		go func() {
+			if err := server.Serve(l); !errors.Is(err, net.ErrClosed) {
+				log.Fatal(err)
+			}
+		}()
 	}
-	fmt.Println("out", slot)
-	fmt.Fprintln(os.Stderr, "err", slot)
-	select {}
+	return opened
+}
+
+// tellAccepted runs in the loop that accepts.
+func tellAccepted(conn net.Conn, state http.ConnState) {
+	if *accepts && state == http.StateNew {
+		fmt.Println("accepted", conn.RemoteAddr())
+	}
 }

@@ -1,0 +1,39 @@
+package control
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/sockdist/sockdist/userspace/sockets"
+)
+
+func TestOverlap(t *testing.T) {
+	t.Parallel()
+	group := func(address string) sockets.Group { return sockets.Group{Address: netip.MustParseAddrPort(address)} }
+	only6, device1, device2 := group("[::]:80"), group("0.0.0.0:80"), group("0.0.0.0:80")
+	only6.V6Only, device1.Interface, device2.Interface = true, 1, 2
+	for _, c := range []struct {
+		a, b sockets.Group
+		want bool
+	}{
+		{group("127.0.0.1:80"), group("127.0.0.1:80"), true},
+		{group("127.0.0.1:80"), group("127.0.0.1:81"), false},
+		{group("127.0.0.1:80"), group("127.0.0.2:80"), false},
+		{group("127.0.0.1:80"), group("[::ffff:127.0.0.1]:80"), true},
+		{group("0.0.0.0:80"), group("127.0.0.1:80"), true},
+		{group("0.0.0.0:80"), group("[::1]:80"), false},
+		{group("0.0.0.0:80"), group("[::]:80"), true},
+		{group("0.0.0.0:80"), only6, false},
+		{group("[::]:80"), group("127.0.0.1:80"), true},
+		{group("[::]:80"), group("[::1]:80"), true},
+		{only6, group("[::1]:80"), true},
+		{only6, group("127.0.0.1:80"), false},
+		{only6, group("[::ffff:127.0.0.1]:80"), false},
+		{device1, group("127.0.0.1:80"), true},
+		{device1, device2, false},
+	} {
+		if overlap(c.a, c.b) != c.want || overlap(c.b, c.a) != c.want {
+			t.Errorf("%+v and %+v: want %v", c.a, c.b, c.want)
+		}
+	}
+}
