@@ -125,7 +125,8 @@ struct loads {
 struct origin {
 	__u32 group;
 	__u32 generation; /* 0: no slot */
-	__u16 slot;
+	__u8 slot;
+	__u8 told;      /* the app knows that this socket listens */
 	__u8 counted;   /* this connection is in its slot's count */
 	__u8 reuseport; /* SO_REUSEPORT was set by the bind hook */
 	__u32 app;      /* index in the map `apps`, plus one; 0: none */

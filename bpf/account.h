@@ -3,6 +3,13 @@
  * The counting. A connection is counted in when its handshake ends and out when
  * it reaches CLOSE, at the slot of the listener it was born from, or of
  * the one it was migrated to. The worker takes no part.
+ *
+ * There are two programs that do the same, account and account_again. The kernel
+ * doesn't start a tracepoint's program on a CPU where it is running already: a
+ * packet that comes by an interrupt in the middle of it would go uncounted. At
+ * most one of the two can be interrupted so, and the other one sees the packet.
+ * So everything here may be done twice for one change, one after the other, and
+ * the second time has no effect.
  */
 #ifndef SOCKDIST_ACCOUNT_H
 #define SOCKDIST_ACCOUNT_H
@@ -62,7 +69,7 @@ static __always_inline void connection_opens(const struct sock *sk, struct origi
 	__u64 settled;
 	__u32 i;
 
-	if (!g)
+	if (!g || born->counted)
 		return;
 	born->counted = 1; /* if its slot is in use, that is */
 	origin = current_origin(g, sk, born);
@@ -191,6 +198,17 @@ static __always_inline void tell_app(const struct sock *sk, const struct origin 
 	bpf_ringbuf_output(buffer, &event, sizeof(event), 0);
 }
 
+/* A socket that the bind hook saw begins or ends to listen. */
+static __always_inline void listening_changes(const struct sock *sk, struct origin *origin, int to)
+{
+	__u8 listens = to == TCP_LISTEN;
+
+	if (!origin->app || origin->told == listens)
+		return;
+	origin->told = listens;
+	tell_app(sk, origin, listens ? EVENT_LISTENING : EVENT_CLOSED);
+}
+
 static __always_inline void account_change(const struct sock *sk, int from, int to)
 {
 	struct origin *origin;
@@ -203,8 +221,7 @@ static __always_inline void account_change(const struct sock *sk, int from, int 
 	if (to == TCP_LISTEN || from == TCP_LISTEN) {
 		if (to == TCP_CLOSE && origin->generation)
 			listener_closes(sk, origin);
-		if (origin->app)
-			tell_app(sk, origin, to == TCP_LISTEN ? EVENT_LISTENING : EVENT_CLOSED);
+		listening_changes(sk, origin, to);
 		return;
 	}
 	if (!origin->generation)

@@ -4,7 +4,7 @@
  * the same name.
  *
  *   steer      a new connection, or a migrated one, gets a slot    steer.h, select.h, handshake.h
- *   account    connections are counted where they live             account.h
+ *   account…   connections are counted where they live             account.h
  *   bind…      unmodified workers can share a port                 bind.h
  *   adopt      connections older than their group are counted      adopt.h
  *   who_steers tells which program a listener's group has          below
@@ -38,6 +38,13 @@ int steer(struct sk_reuseport_md *ctx)
 
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(account, const struct sock *sk, int from, int to)
+{
+	account_change(sk, from, to);
+	return 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(account_again, const struct sock *sk, int from, int to)
 {
 	account_change(sk, from, to);
 	return 0;

@@ -100,7 +100,8 @@ type abiLoads struct {
 type abiOrigin struct {
 	Group      uint32
 	Generation uint32
-	Slot       uint16
+	Slot       uint8
+	Told       uint8
 	Counted    uint8
 	Reuseport  uint8
 	App        uint32

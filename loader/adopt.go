@@ -56,7 +56,7 @@ func (g *Group) fillOwners(accepted *ebpf.Map, owner map[uint64]int) error {
 		if slot < 0 || slot >= MaxSlots || g.state(slot) == Free {
 			return fmt.Errorf("slot %d: %w", slot, ErrNoSlot)
 		}
-		origin := abiOrigin{Group: m.Id, Generation: m.Info[slot].Generation, Slot: uint16(slot)}
+		origin := abiOrigin{Group: m.Id, Generation: m.Info[slot].Generation, Slot: uint8(slot)}
 		if err := accepted.Put(cookie, &origin); err != nil {
 			return err
 		}

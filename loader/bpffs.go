@@ -16,7 +16,8 @@ const (
 	layout       = "v1"
 )
 
-// pinFolder is the folder that holds the layout version; bpffs gets mounted if nobody did.
+// pinFolder is the folder that holds the layout version. It may not be there
+// yet, nor the file system below it: see mountBPFFS.
 func pinFolder(dir string) (string, error) {
 	if dir != "" {
 		return dir, isBPFFS(dir)
@@ -26,13 +27,31 @@ func pinFolder(dir string) (string, error) {
 		return "", err
 	}
 	if mount == "" {
-		if err := unix.Mount("bpf", bpffsDefault, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700"); err != nil {
-			return "", &UnsupportedError{Feature: "bpffs", Err: fmt.Errorf("mount on %s: %w", bpffsDefault, err),
-				Advice: "mount it as root: mount -t bpf bpf " + bpffsDefault}
-		}
 		mount = bpffsDefault
 	}
 	return filepath.Join(mount, "sockdist"), nil
+}
+
+// mountBPFFS mounts bpffs where a pin folder of the machine needs it and nobody did.
+func mountBPFFS(dir string) error {
+	if !strings.HasPrefix(dir, bpffsDefault+"/") || isBPFFS(dir) == nil {
+		return nil
+	}
+	err := unix.Mount("bpf", bpffsDefault, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700")
+	if err != nil {
+		return &UnsupportedError{Feature: "bpffs", Err: fmt.Errorf("mount on %s: %w", bpffsDefault, err),
+			Advice: "mount it as root: mount -t bpf bpf " + bpffsDefault}
+	}
+	return nil
+}
+
+// mountedFolder is the machine's pin folder, on a bpffs that is mounted.
+func mountedFolder() (string, error) {
+	dir, err := pinFolder("")
+	if err != nil {
+		return "", err
+	}
+	return dir, mountBPFFS(dir)
 }
 
 // isBPFFS tells whether dir, or the closest parent that exists, is on bpffs.

@@ -6,7 +6,7 @@
 //
 //	sockdist/v1/
 //	  host/            one a host: counts connections, wherever they live
-//	    account        link: tp_btf/inet_sock_set_state
+//	    account …      links: tp_btf/inet_sock_set_state, twice (see bpf/account.h)
 //	    origins        socket-local storage: which slot a listener belongs to
 //	    moved          connections that were migrated from an accept queue
 //	    groups, apps   maps of maps: index -> a group's slots, an app's events

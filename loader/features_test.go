@@ -72,7 +72,7 @@ func TestFeatureVerdicts(t *testing.T) {
 // The trial must not show outside of its thread.
 func TestTrialLeavesNothing(t *testing.T) {
 	privilege.Require(t)
-	if _, err := pinFolder(""); err != nil {
+	if _, err := mountedFolder(); err != nil {
 		t.Fatal(err)
 	}
 	before := deviceOf(t, trialFolder())

@@ -15,8 +15,8 @@ import (
 // Options of Open.
 type Options struct {
 	// Dir is the pin folder, on bpffs. Hosts with different folders know
-	// nothing of each other. "" means sockdist in the machine's bpffs, which
-	// is mounted at /sys/fs/bpf if it is mounted nowhere.
+	// nothing of each other. "" means sockdist in the machine's bpffs; with
+	// the first group or app it is mounted at /sys/fs/bpf if it is nowhere.
 	Dir string
 }
 
@@ -36,7 +36,8 @@ type hostMaps struct {
 
 type hostObjects struct {
 	hostMaps
-	Account *ebpf.Program `ebpf:"account"`
+	Account      *ebpf.Program `ebpf:"account"`
+	AccountAgain *ebpf.Program `ebpf:"account_again"` // see bpf/account.h
 }
 
 // Open finds the pin folder. It makes nothing: the folder (mode 0700) and the
@@ -135,6 +136,9 @@ func (h *Host) exclusive() (unlock func(), err error) {
 
 // lockFolder gives nil if the folder was removed, and perhaps made anew, while it waited.
 func (h *Host) lockFolder() (*os.File, error) {
+	if err := mountBPFFS(h.dir); err != nil {
+		return nil, err
+	}
 	for _, sub := range []string{"groups", "apps", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(h.dir, sub), 0o700); err != nil {
 			return nil, explainPin(err)
@@ -219,22 +223,26 @@ func (h *Host) pinHost(tmp string) error {
 	if err := load(&objects, nil); err != nil {
 		return err
 	}
-	defer closeAll(objects.Origins, objects.Moved, objects.Groups, objects.Apps, objects.Account)
+	defer closeAll(objects.Origins, objects.Moved, objects.Groups, objects.Apps, objects.Account, objects.AccountAgain)
 
 	generation, err := ebpf.NewMap(&ebpf.MapSpec{Name: "generation", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
 	if err != nil {
 		return err
 	}
 	defer generation.Close()
-	account, err := link.AttachTracing(link.TracingOptions{Program: objects.Account})
-	if err != nil {
-		return &UnsupportedError{Feature: "the tracepoint inet_sock_set_state", MinKernel: "6.1", Err: err}
-	}
-	defer account.Close()
-	return pinAll(tmp, map[string]pinner{
+	pins := map[string]pinner{
 		"origins": objects.Origins, "moved": objects.Moved, "groups": objects.Groups, "apps": objects.Apps,
-		"generation": generation, "account": account,
-	})
+		"generation": generation,
+	}
+	for name, program := range map[string]*ebpf.Program{"account": objects.Account, "account_again": objects.AccountAgain} {
+		account, err := link.AttachTracing(link.TracingOptions{Program: program})
+		if err != nil {
+			return &UnsupportedError{Feature: "the tracepoint inet_sock_set_state", MinKernel: "6.1", Err: err}
+		}
+		defer account.Close()
+		pins[name] = account
+	}
+	return pinAll(tmp, pins)
 }
 
 func (h *Host) pinnedMaps() (maps *hostMaps, err error) {

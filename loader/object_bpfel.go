@@ -28,6 +28,7 @@ const (
 	objectMapSlots              = "slots"
 	objectMapSockets            = "sockets"
 	objectProgAccount           = "account"
+	objectProgAccountAgain      = "account_again"
 	objectProgAdopt             = "adopt"
 	objectProgBenchEmpty        = "bench_empty"
 	objectProgBenchHash         = "bench_hash"
@@ -84,16 +85,17 @@ type objectSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type objectProgramSpecs struct {
-	Account    *ebpf.ProgramSpec `ebpf:"account"`
-	Adopt      *ebpf.ProgramSpec `ebpf:"adopt"`
-	BenchEmpty *ebpf.ProgramSpec `ebpf:"bench_empty"`
-	BenchHash  *ebpf.ProgramSpec `ebpf:"bench_hash"`
-	Bind4      *ebpf.ProgramSpec `ebpf:"bind4"`
-	Bind6      *ebpf.ProgramSpec `ebpf:"bind6"`
-	Connect4   *ebpf.ProgramSpec `ebpf:"connect4"`
-	Connect6   *ebpf.ProgramSpec `ebpf:"connect6"`
-	Steer      *ebpf.ProgramSpec `ebpf:"steer"`
-	WhoSteers  *ebpf.ProgramSpec `ebpf:"who_steers"`
+	Account      *ebpf.ProgramSpec `ebpf:"account"`
+	AccountAgain *ebpf.ProgramSpec `ebpf:"account_again"`
+	Adopt        *ebpf.ProgramSpec `ebpf:"adopt"`
+	BenchEmpty   *ebpf.ProgramSpec `ebpf:"bench_empty"`
+	BenchHash    *ebpf.ProgramSpec `ebpf:"bench_hash"`
+	Bind4        *ebpf.ProgramSpec `ebpf:"bind4"`
+	Bind6        *ebpf.ProgramSpec `ebpf:"bind6"`
+	Connect4     *ebpf.ProgramSpec `ebpf:"connect4"`
+	Connect6     *ebpf.ProgramSpec `ebpf:"connect6"`
+	Steer        *ebpf.ProgramSpec `ebpf:"steer"`
+	WhoSteers    *ebpf.ProgramSpec `ebpf:"who_steers"`
 }
 
 // objectMapSpecs contains maps before they are loaded into the kernel.
@@ -184,21 +186,23 @@ type objectVariables struct {
 //
 // It can be passed to loadObjectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type objectPrograms struct {
-	Account    *ebpf.Program `ebpf:"account"`
-	Adopt      *ebpf.Program `ebpf:"adopt"`
-	BenchEmpty *ebpf.Program `ebpf:"bench_empty"`
-	BenchHash  *ebpf.Program `ebpf:"bench_hash"`
-	Bind4      *ebpf.Program `ebpf:"bind4"`
-	Bind6      *ebpf.Program `ebpf:"bind6"`
-	Connect4   *ebpf.Program `ebpf:"connect4"`
-	Connect6   *ebpf.Program `ebpf:"connect6"`
-	Steer      *ebpf.Program `ebpf:"steer"`
-	WhoSteers  *ebpf.Program `ebpf:"who_steers"`
+	Account      *ebpf.Program `ebpf:"account"`
+	AccountAgain *ebpf.Program `ebpf:"account_again"`
+	Adopt        *ebpf.Program `ebpf:"adopt"`
+	BenchEmpty   *ebpf.Program `ebpf:"bench_empty"`
+	BenchHash    *ebpf.Program `ebpf:"bench_hash"`
+	Bind4        *ebpf.Program `ebpf:"bind4"`
+	Bind6        *ebpf.Program `ebpf:"bind6"`
+	Connect4     *ebpf.Program `ebpf:"connect4"`
+	Connect6     *ebpf.Program `ebpf:"connect6"`
+	Steer        *ebpf.Program `ebpf:"steer"`
+	WhoSteers    *ebpf.Program `ebpf:"who_steers"`
 }
 
 func (p *objectPrograms) Close() error {
 	return _ObjectClose(
 		p.Account,
+		p.AccountAgain,
 		p.Adopt,
 		p.BenchEmpty,
 		p.BenchHash,

@@ -162,7 +162,7 @@ func (g *Group) mark(slot int, generation uint32, fd int, maps *hostMaps) error 
 	if err := maps.Origins.Lookup(int32(fd), &origin); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("read socket storage: %w", err)
 	}
-	origin.Group, origin.Generation, origin.Slot = g.memory.value.Id, generation, uint16(slot)
+	origin.Group, origin.Generation, origin.Slot = g.memory.value.Id, generation, uint8(slot)
 	if err := maps.Origins.Put(int32(fd), &origin); err != nil {
 		return fmt.Errorf("write socket storage: %w", err)
 	}

@@ -26,7 +26,7 @@ func OpenTemporary(kind string) (t *Temporary, err error) {
 	if err := CheckName(kind); err != nil {
 		return nil, err
 	}
-	own, err := pinFolder("")
+	own, err := mountedFolder()
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ var testNumber atomic.Int64
 func newHost(t testing.TB) *Host {
 	t.Helper()
 	privilege.Require(t)
-	mount, err := pinFolder("")
+	mount, err := mountedFolder()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,16 +10,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runCapabilities is what `run` needs, and for what.
-var runCapabilities = []struct {
+// A capability is one that a verb needs.
+type capability struct {
 	bit  uint
 	name string
-}{
-	{unix.CAP_BPF, "CAP_BPF"},               // load programs and maps
-	{unix.CAP_PERFMON, "CAP_PERFMON"},       // the state tracepoint
-	{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"},   // socket arrays, bind hooks
-	{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE"}, // fetch a worker's listener
-	{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN"},   // read pins by name, mount bpffs
+	// wider is one that serves as well, 0 if there is none.
+	wider uint
+}
+
+// runCapabilities is what `run` needs. CAP_SYS_ADMIN besides is for mounting
+// bpffs, where nobody did.
+var runCapabilities = []capability{
+	{unix.CAP_BPF, "CAP_BPF", unix.CAP_SYS_ADMIN},         // load programs and maps
+	{unix.CAP_PERFMON, "CAP_PERFMON", unix.CAP_SYS_ADMIN}, // the state tracepoint
+	{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", 0},              // socket arrays, bind hooks
+	{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE", 0},            // fetch a worker's listener
+}
+
+// in tells whether a set of capabilities has this one, or the wider.
+func (c capability) in(set uint64) bool {
+	return set&(1<<c.bit) != 0 || c.wider != 0 && set&(1<<c.wider) != 0
 }
 
 // mayRun names exactly the capabilities that this process lacks.
@@ -30,9 +40,12 @@ func mayRun() error {
 	}
 	var missing []string
 	for _, c := range runCapabilities {
-		if have&(1<<c.bit) == 0 {
+		if !c.in(have) {
 			missing = append(missing, c.name)
 		}
+	}
+	if mount, err := loader.BPFFS(); err == nil && mount == "" && have&(1<<unix.CAP_SYS_ADMIN) == 0 {
+		missing = append(missing, "CAP_SYS_ADMIN (to mount bpffs)")
 	}
 	if len(missing) == 0 {
 		return nil

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -48,7 +46,7 @@ at which a connection was due.`,
 }
 
 func (e *environment) demo(cmd *cobra.Command, plan demo.Plan, asJSON bool) (err error) {
-	host, err := e.demoHost()
+	host, err := loader.OpenTemporary("demo")
 	if err != nil {
 		return err
 	}
@@ -57,7 +55,7 @@ func (e *environment) demo(cmd *cobra.Command, plan demo.Plan, asJSON bool) (err
 	if !asJSON && !e.terminal {
 		fmt.Fprintf(e.out, "running for %v …\n", plan.Duration)
 	}
-	result, err := demo.Run(cmd.Context(), host, plan, demoWorkerCommand, screen)
+	result, err := demo.Run(cmd.Context(), host.Host, plan, demoWorkerCommand, screen)
 	if err != nil {
 		return err
 	}
@@ -97,28 +95,6 @@ func newDemoWorker(*environment) *cobra.Command {
 			return demo.Worker(number, service)
 		},
 	}
-}
-
-// demoFolder begins the names of demos' pin folders; the process that made it follows.
-const demoFolder = "sockdist-demo-"
-
-// demoHost is a pin folder of this demo's own. What killed demos left goes first.
-func (e *environment) demoHost() (*loader.Host, error) {
-	own, err := e.host()
-	if err != nil {
-		return nil, err
-	}
-	mount := filepath.Dir(filepath.Dir(own.Dir()))
-	left, _ := filepath.Glob(filepath.Join(mount, demoFolder+"*"))
-	for _, dir := range left {
-		pid := strings.TrimPrefix(filepath.Base(dir), demoFolder)
-		if _, err := os.Stat("/proc/" + pid); errors.Is(err, os.ErrNotExist) {
-			if err := os.RemoveAll(dir); err != nil {
-				return nil, fmt.Errorf("clear what an earlier demo left: %w", err)
-			}
-		}
-	}
-	return loader.Open(loader.Options{Dir: filepath.Join(mount, demoFolder+strconv.Itoa(os.Getpid()))})
 }
 
 // A demoScreen draws in place on a terminal, and elsewhere nothing before the end.

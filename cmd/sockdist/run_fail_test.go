@@ -190,9 +190,9 @@ func TestRunNeedsPrivileges(t *testing.T) {
 		flags string
 		lacks string
 	}{
-		{"--reuid 65534 --clear-groups", "CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_SYS_ADMIN"},
+		{"--reuid 65534 --clear-groups", "CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_PTRACE"},
 		{"--bounding-set -sys_ptrace --inh-caps -sys_ptrace", "CAP_SYS_PTRACE"},
-		{"--bounding-set -bpf,-net_admin --inh-caps -bpf,-net_admin", "CAP_BPF, CAP_NET_ADMIN"},
+		{"--bounding-set -bpf,-net_admin,-sys_admin --inh-caps -bpf,-net_admin,-sys_admin", "CAP_BPF, CAP_NET_ADMIN"},
 	} {
 		a := setup{under: append([]string{setpriv}, strings.Fields(c.flags)...)}.start(t, "worker")
 		if code := a.exit(); code != 3 {

@@ -16,7 +16,7 @@ const goProgram = "a Go program"
 
 var shareAdvice = []struct{ program, advice string }{
 	{"nginx", "write `listen ADDRESS reuseport` in nginx.conf and restart it"},
-	{"haproxy", "leave `noreuseport` out, write `shards by-thread` on the bind line and restart it"},
+	{"haproxy", "leave `noreuseport` out of its global section, write `shards by-thread` on the bind line and restart it"},
 	{"envoy", "set enable_reuse_port: true on the listener"},
 	{"gunicorn", "set reuse_port = True (gunicorn 23 or newer), or " + runAdvice},
 	{"node", "server.listen({port, reusePort: true}) in Node 23.1 or newer, or " + runAdvice},

@@ -56,7 +56,9 @@ func (p plan) String() string {
 	}
 	order := []string{"out", "keep", "moved", "take", "gone"}
 	slices.SortStableFunc(text, func(a, b string) int {
-		rank := func(s string) int { return slices.IndexFunc(order, func(o string) bool { return len(s) >= len(o) && s[:len(o)] == o }) }
+		rank := func(s string) int {
+			return slices.IndexFunc(order, func(o string) bool { return len(s) >= len(o) && s[:len(o)] == o })
+		}
 		return rank(a) - rank(b)
 	})
 	out := ""
