@@ -90,11 +90,13 @@ static __always_inline int share_port(struct bpf_sock_addr *ctx, const struct ap
 {
 	struct origin origin = { .app = app->id };
 	struct bpf_sock *sk = ctx->sk;
-	int one = 1;
+	int one = 1, has = 0;
 
 	if (!sk)
 		return 1;
-	origin.reuseport = !bpf_setsockopt(ctx, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+	bpf_getsockopt(ctx, SOL_SOCKET, SO_REUSEPORT, &has, sizeof(has));
+	if (!has) /* else it is the program's own wish, and stays when it connects */
+		origin.reuseport = !bpf_setsockopt(ctx, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
 	bpf_sk_storage_get(&origins, sk, &origin, BPF_SK_STORAGE_GET_F_CREATE);
 	return 1;
 }

@@ -20,7 +20,7 @@ type adoptObjects struct {
 // are counted already are left alone, so that it can be repeated.
 func (g *Group) Adopt(owner map[uint64]int) (adopted int, err error) {
 	defer wrap(&err, "group %s: adopt connections", g.name)
-	unlock, err := g.host.exclusive()
+	unlock, err := g.exclusive()
 	if err != nil {
 		return 0, err
 	}

@@ -46,10 +46,10 @@ func (o *appObjects) close() {
 // port on which somebody else listens fails with EADDRINUSE, and is told as an
 // event. Errors wrap fs.ErrExist, ErrFull and ErrNotSupported.
 func (h *Host) CreateApp(spec AppSpec) (a *App, err error) {
-	defer wrap(&err, "create app %s", spec.Name)
 	if err := CheckName(spec.Name); err != nil {
 		return nil, err
 	}
+	defer wrap(&err, "create app %s", spec.Name)
 	if len(spec.Ports) > MaxPorts {
 		return nil, fmt.Errorf("%d ports, at most %d are possible: %w", len(spec.Ports), MaxPorts, unix.EINVAL)
 	}
@@ -97,6 +97,27 @@ func (h *Host) pinApp(tmp string, spec AppSpec, maps *hostMaps) error {
 		return err
 	}
 	return pinHooks(tmp, spec.Cgroup, &objects)
+}
+
+var hookNames = []string{"bind4", "bind6", "connect4", "connect6"}
+
+// hooks opens the links that are pinned.
+func (a *App) hooks() (hooks []link.Link, err error) {
+	for _, name := range hookNames {
+		hook, err := link.LoadPinnedLink(filepath.Join(a.host.dir, "apps", a.name, name), nil)
+		if err != nil {
+			closeLinks(hooks)
+			return nil, err
+		}
+		hooks = append(hooks, hook)
+	}
+	return hooks, nil
+}
+
+func closeLinks(links []link.Link) {
+	for _, l := range links {
+		l.Close()
+	}
 }
 
 func pinHooks(tmp, cgroup string, objects *appObjects) error {
@@ -152,10 +173,10 @@ func (h *Host) freeAppIndex() (uint32, error) {
 
 // App opens an app by name. The error wraps fs.ErrNotExist if there is none.
 func (h *Host) App(name string) (a *App, err error) {
-	defer wrap(&err, "open app %s", name)
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
+	defer wrap(&err, "open app %s", name)
 	return h.openApp(name)
 }
 
@@ -221,8 +242,19 @@ func (a *App) Destroy() (err error) {
 	if err != nil {
 		return err
 	}
+	hooks, err := a.hooks()
+	if err != nil {
+		return err
+	}
+	defer closeLinks(hooks)
 	if err := a.host.discard(filepath.Join("apps", a.name)); err != nil {
 		return err
+	}
+	// Without pins they would end too, but at a moment of the kernel's choice.
+	for _, hook := range hooks {
+		if err := hook.Detach(); err != nil {
+			return fmt.Errorf("detach: %w", err)
+		}
 	}
 	maps, err := a.host.pinnedMaps()
 	if err != nil {

@@ -19,9 +19,13 @@ const claimAgain = 5 * time.Millisecond
 // together or takes them apart: who creates one, fills it and steers it wants
 // no other to find it half done. It keeps nobody from a single call of this
 // package. The kernel gives the claim up with the process. It waits until it
-// has it, or ctx ends.
+// has it, or ctx ends. Like the building of a group, it mounts bpffs where
+// nobody did.
 func (h *Host) Claim(ctx context.Context) (release func(), err error) {
 	defer wrap(&err, "claim pin folder")
+	if err := mountBPFFS(h.dir); err != nil {
+		return nil, err
+	}
 	folder := filepath.Join(h.dir, "groups")
 	for {
 		claim, err := claimFolder(folder)
@@ -41,7 +45,7 @@ func (h *Host) Claim(ctx context.Context) (release func(), err error) {
 
 // claimFolder gives nil if somebody else has it, or has just removed it.
 func claimFolder(folder string) (*os.File, error) {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if err := makeFolder(folder); err != nil {
 		return nil, err
 	}
 	claim, err := os.Open(folder)

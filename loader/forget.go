@@ -13,7 +13,7 @@ import (
 // another group's.
 func (g *Group) Forget(fd int) (err error) {
 	defer wrap(&err, "group %s: forget socket", g.name)
-	unlock, err := g.host.exclusive()
+	unlock, err := g.exclusive()
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -26,6 +27,7 @@ type GroupSpec struct {
 type Group struct {
 	host    *Host
 	name    string
+	folder  fs.FileInfo // of its pins, to tell it from a later group of the name
 	steer   *ebpf.Program
 	sockets *ebpf.Map
 	slots   *ebpf.Map
@@ -45,10 +47,10 @@ type groupObjects struct {
 // wrap fs.ErrExist if the name is taken, ErrFull if there are MaxGroups, and
 // ErrNotSupported.
 func (h *Host) CreateGroup(spec GroupSpec) (g *Group, err error) {
-	defer wrap(&err, "create group %s", spec.Name)
 	if err := CheckName(spec.Name); err != nil {
 		return nil, err
 	}
+	defer wrap(&err, "create group %s", spec.Name)
 	if err := spec.Policy.check(); err != nil {
 		return nil, err
 	}
@@ -163,10 +165,10 @@ func (h *Host) freeGroupID() (uint32, error) {
 
 // Group opens a group by name. The error wraps fs.ErrNotExist if there is none.
 func (h *Host) Group(name string) (g *Group, err error) {
-	defer wrap(&err, "open group %s", name)
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
+	defer wrap(&err, "open group %s", name)
 	return h.openGroup(name)
 }
 
@@ -179,6 +181,9 @@ func (h *Host) openGroup(name string) (g *Group, err error) {
 			g = nil
 		}
 	}()
+	if g.folder, err = os.Stat(dir); err != nil {
+		return g, err
+	}
 	if g.steer, err = ebpf.LoadPinnedProgram(filepath.Join(dir, "steer"), nil); err != nil {
 		return g, err
 	}
@@ -190,8 +195,33 @@ func (h *Host) openGroup(name string) (g *Group, err error) {
 	if g.memory, err = mapValue[abiGroup](g.slots); err != nil {
 		return g, err
 	}
-	g.load, err = mapValue[abiLoads](g.loads)
-	return g, err
+	if g.load, err = mapValue[abiLoads](g.loads); err != nil {
+		return g, err
+	}
+	return g, g.pinned() // not some pins of one group and some of another
+}
+
+// pinned gives fs.ErrNotExist if the group was removed since it was opened.
+func (g *Group) pinned() error {
+	now, err := os.Stat(filepath.Join(g.host.dir, "groups", g.name))
+	if err == nil && !os.SameFile(g.folder, now) {
+		err = fs.ErrNotExist
+	}
+	return err
+}
+
+// exclusive is Host.exclusive for a change of this group, which must be there still.
+func (g *Group) exclusive() (unlock func(), err error) {
+	unlock, err = g.host.exclusive()
+	if err != nil {
+		return nil, err
+	}
+	if err := g.pinned(); err != nil {
+		err = errors.Join(err, g.host.removeIfEmpty())
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
 }
 
 // Close gives the handle up; the group goes on.
@@ -217,16 +247,19 @@ func specOf(m *abiGroup) GroupSpec {
 }
 
 // Destroy removes the group from the kernel, and the host's accounting with the
-// last one. Call Unsteer first: a program that is still attached would go on
-// choosing. The handle must not be used any more but for Close.
+// last one. Call Unsteer first: a program that is still attached would run
+// on, with nothing to choose from. The handle must not be used any more but for Close.
 func (g *Group) Destroy() (err error) {
 	defer wrap(&err, "remove group %s", g.name)
-	unlock, err := g.host.exclusive()
+	unlock, err := g.exclusive()
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	if err := g.host.discard(filepath.Join("groups", g.name)); err != nil {
+		return err
+	}
+	if err := g.releaseSockets(); err != nil {
 		return err
 	}
 	maps, err := g.host.pinnedMaps()
@@ -238,4 +271,15 @@ func (g *Group) Destroy() (err error) {
 		return err
 	}
 	return g.host.removeIfEmpty()
+}
+
+// releaseSockets lets the listeners go into another group at once. Otherwise
+// they could when the kernel frees the array: some time after the last handle is closed.
+func (g *Group) releaseSockets() error {
+	for slot := range uint32(MaxSlots) {
+		if err := g.sockets.Delete(slot); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("release socket of slot %d: %w", slot, err)
+		}
+	}
+	return nil
 }

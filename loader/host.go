@@ -104,6 +104,9 @@ func (h *Host) removeIfEmpty() error {
 	}
 	for _, sub := range []string{"groups", "apps", "tmp", ".", ".."} {
 		err := unix.Rmdir(filepath.Join(h.dir, sub))
+		if sub == "." && errors.Is(err, unix.ENOTEMPTY) {
+			return nil // somebody has just made a folder in it, to claim it
+		}
 		if sub == ".." && (errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EBUSY)) {
 			err = nil // somebody else's folder, or the mount itself
 		}
@@ -126,7 +129,11 @@ func (h *Host) exclusive() (unlock func(), err error) {
 		if lock == nil {
 			continue
 		}
-		if err := h.clearTemporary(); err != nil {
+		err = h.makeFolders()
+		if err == nil {
+			err = h.clearTemporary()
+		}
+		if err != nil {
 			lock.Close()
 			return nil, err
 		}
@@ -139,10 +146,8 @@ func (h *Host) lockFolder() (*os.File, error) {
 	if err := mountBPFFS(h.dir); err != nil {
 		return nil, err
 	}
-	for _, sub := range []string{"groups", "apps", "tmp"} {
-		if err := os.MkdirAll(filepath.Join(h.dir, sub), 0o700); err != nil {
-			return nil, explainPin(err)
-		}
+	if err := makeFolder(h.dir); err != nil {
+		return nil, explainPin(err)
 	}
 	lock, err := os.Open(h.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -165,6 +170,27 @@ func (h *Host) lockFolder() (*os.File, error) {
 		return nil, nil
 	}
 	return lock, nil
+}
+
+// makeFolder makes a folder, and those above it, that others may remove at any moment.
+func makeFolder(dir string) (err error) {
+	for range 1000 {
+		err = os.MkdirAll(dir, 0o700)
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return err
+}
+
+// makeFolders needs the lock: who has it may be about to remove them.
+func (h *Host) makeFolders() error {
+	for _, sub := range []string{"groups", "apps", "tmp"} {
+		if err := os.Mkdir(filepath.Join(h.dir, sub), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return explainPin(err)
+		}
+	}
+	return nil
 }
 
 func (h *Host) clearTemporary() error {

@@ -33,7 +33,7 @@ func (g *Group) Add(slot int, l Listener) (got int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	unlock, err := g.host.exclusive()
+	unlock, err := g.exclusive()
 	if err != nil {
 		return 0, err
 	}
@@ -41,6 +41,7 @@ func (g *Group) Add(slot int, l Listener) (got int, err error) {
 
 	if has, ok := g.slotOf(cookie); ok && (slot < 0 || slot == has) {
 		g.describe(has, l)
+		g.memory.value.reweigh() // who gave it the slot may have been killed before
 		return has, nil
 	}
 	if slot, err = g.vacant(slot); err != nil {
@@ -123,13 +124,14 @@ func (g *Group) occupy(slot int, cookie uint64, l Listener) error {
 	if err != nil {
 		return err
 	}
+	// First what can be refused: another group's listener keeps its mark.
+	if err := g.put(slot, cookie, l.FD); err != nil {
+		return err
+	}
 	if err := g.renew(slot, generation, maps); err != nil {
 		return err
 	}
 	if err := g.mark(slot, generation, l.FD, maps); err != nil {
-		return err
-	}
-	if err := g.put(slot, cookie, l.FD); err != nil {
 		return err
 	}
 	m := g.memory.value
@@ -293,7 +295,7 @@ func (g *Group) SetPolicy(policy Policy) error {
 // change alters a slot in use, under the lock, and then all that follows from it.
 func (g *Group) change(what string, slot int, alter func(*abiGroup) error) (err error) {
 	defer wrap(&err, "group %s: %s slot %d", g.name, what, slot)
-	unlock, err := g.host.exclusive()
+	unlock, err := g.exclusive()
 	if err != nil {
 		return err
 	}

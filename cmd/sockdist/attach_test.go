@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/sockdist/sockdist/internal/clients"
 	"github.com/sockdist/sockdist/internal/kernels/guest"
 	"github.com/sockdist/sockdist/internal/netns"
+	"github.com/sockdist/sockdist/internal/privilege"
 	"github.com/sockdist/sockdist/internal/servers"
 	"github.com/sockdist/sockdist/loader"
 )
@@ -222,6 +224,29 @@ func TestAttachAsNobody(t *testing.T) {
 	}
 }
 
+// On a machine where nobody mounted bpffs yet, attach does, and what only looks does not.
+func TestAttachMounts(t *testing.T) {
+	unshare := privilege.Tool(t, "unshare")
+	privilege.Require(t)
+	listeners := listenShared(t, "tcp4", "127.0.0.1:0", 2)
+	address := listeners[0].Addr().String()
+	script := `umount -a -t bpf
+		mounts() { grep -c " - bpf " /proc/self/mountinfo; }
+		"$0" attach 127.0.0.254:1; mounts
+		"$0" detach "$1"; mounts
+		"$0" attach "$1" >/dev/null && mounts && "$0" status --json && "$0" detach "$1"
+		ls /sys/fs/bpf/sockdist`
+	cmd := exec.Command(unshare, "--mount", "sh", "-c", script, "/proc/"+fmt.Sprint(os.Getpid())+"/exe", address)
+	cmd.Env = []string{asSockdist + "=1", "PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0"}
+	said, _ := cmd.CombinedOutput()
+	lines := strings.Split(strings.TrimSpace(string(said)), "\n")
+	for i, want := range []string{"nothing listens there", "0", "no group or app", "0", "1", `"steering":true`, "given back", "No such file"} {
+		if i >= len(lines) || !strings.Contains(lines[i], want) {
+			t.Fatalf("line %d should have %q:\n%s", i, want, said)
+		}
+	}
+}
+
 func TestAttachCompletion(t *testing.T) {
 	dir := newDir(t)
 	l := listenShared(t, "tcp4", "127.0.0.1:0", 2)[0]
@@ -233,8 +258,7 @@ func TestAttachCompletion(t *testing.T) {
 		}
 	}
 	attachAll(t, dir, l.Addr().String(), "--name", "web")
-	group := newGroup(t, dir, loader.GroupSpec{Name: "app-80", App: "app", Address: netip.MustParseAddrPort("127.0.0.1:80")})
-	defer group.Close()
+	newGroup(t, dir, loader.GroupSpec{Name: "app-80", App: "app", Address: netip.MustParseAddrPort("127.0.0.1:80")})
 	if offered := sockdist(t, dir, "__complete", "detach", "").out; !strings.HasPrefix(offered, "web\n:") {
 		t.Errorf("detach offers\n%s", offered)
 	}

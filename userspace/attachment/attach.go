@@ -58,6 +58,11 @@ type known struct {
 
 // run works in the namespace, and keeps others from attaching and detaching.
 func (a *attempt) run() (groups []Group, err error) {
+	if any, err := sockets.Listeners(a.options.Address); err != nil {
+		return nil, err
+	} else if len(any) == 0 {
+		return nil, a.refuseNothing() // before anything is made, such as a mount
+	}
 	release, err := a.host.Claim(a.ctx)
 	if err != nil {
 		return nil, err

@@ -24,6 +24,11 @@ func Detach(ctx context.Context, host *loader.Host, name, netns string) error {
 }
 
 func detach(ctx context.Context, host *loader.Host, name, netns string) error {
+	if names, err := host.Groups(); err != nil {
+		return err
+	} else if !slices.Contains(names, name) {
+		return fmt.Errorf("there is no such group: %w; sockdist status lists them", fs.ErrNotExist)
+	}
 	release, err := host.Claim(ctx)
 	if err != nil {
 		return err

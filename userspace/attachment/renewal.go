@@ -96,9 +96,16 @@ func (r *renewal) freeGone(slots []loader.Slot) error {
 	return r.free(out)
 }
 
-// keep notes who serves the slots that stay.
+// keep notes who serves the slots that stay. One is added again in any case: with
+// that, the group's tables are computed anew, which an attach that was killed may
+// not have come to.
 func (r *renewal) keep(p plan) error {
 	r.seats = append(r.seats, p.kept...)
+	if len(p.kept) > 0 && r.watch == nil {
+		if _, err := r.add(p.kept[0]); err != nil && !gone(err) {
+			return err
+		}
+	}
 	for _, s := range p.moved {
 		if _, err := r.add(s); err != nil {
 			if gone(err) {
