@@ -104,10 +104,12 @@ func changeApp(h *Host, cgroup string) error {
 	}
 	defer a.Close()
 	did()
-	if err := a.SetSupervisor(os.Getpid()); err != nil {
-		return err
+	for range 6 {
+		if err := a.SetSupervisor(os.Getpid()); err != nil {
+			return err
+		}
+		did()
 	}
-	did()
 	return a.Destroy()
 }
 
@@ -198,7 +200,7 @@ func (s *scene) killChild() {
 	for _, f := range files {
 		f.Close()
 	}
-	_, err = io.ReadFull(out, make([]byte, 1+rand.IntN(18)))
+	_, err = io.ReadFull(out, make([]byte, 1+rand.IntN(24)))
 	if err == nil {
 		within := []time.Duration{100 * time.Microsecond, 2 * time.Millisecond, 100 * time.Millisecond}[rand.IntN(3)]
 		time.Sleep(rand.N(within * time.Duration(scaled(1, 20))))

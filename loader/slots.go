@@ -39,7 +39,7 @@ func (g *Group) Add(slot int, l Listener) (got int, err error) {
 	}
 	defer unlock()
 
-	if has, ok := g.slotOf(cookie); ok && (slot < 0 || slot == has) {
+	if has, ok := g.slotOf(cookie); ok {
 		g.describe(has, l)
 		g.memory.value.reweigh() // who gave it the slot may have been killed before
 		return has, nil
