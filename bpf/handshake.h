@@ -34,7 +34,7 @@ static __always_inline __u32 close_epoch(struct slot *slot, struct slot_info *in
 	return left;
 }
 
-/* The picks of slot i that the start of `epoch` makes too old; `both`: the epoch before is also long over. */
+/* Forgets the picks of slot i that the start of `epoch` makes too old; `both`: the epoch before is also long over. */
 subprogram int expire_slot(struct group *g, __u32 i, __u32 epoch, int both)
 {
 	__u32 next = epoch & 1, last = next ^ 1, left;
@@ -50,7 +50,7 @@ subprogram int expire_slot(struct group *g, __u32 i, __u32 epoch, int both)
 		left += close_epoch(slot, info, last, epoch - 1, info->mark[next]);
 	if (left)
 		fetch_add(&slot->counts, (__u64)left << 32);
-	return left;
+	return 0;
 }
 
 /* Another CPU may have begun an epoch after `now` was read. */
@@ -62,7 +62,7 @@ static __always_inline int epoch_over(__u64 now, __u64 began)
 /* Begins a new epoch; of CPUs that come at once, one does the work. */
 subprogram int next_epoch(struct group *g, __u64 now)
 {
-	__u32 epoch, i, left = 0;
+	__u32 epoch, i;
 	__u64 began;
 
 	if (!g)
@@ -74,9 +74,7 @@ subprogram int next_epoch(struct group *g, __u64 now)
 	epoch = (__u32)fetch_add(&g->epoch, 1) + 1;
 	/* Free slots too: one that joins in the middle of an epoch must know which it is. */
 	for (i = 0; i < SLOTS; i++)
-		left |= expire_slot(g, i, epoch, now - began >= 2 * epoch_jiffies);
-	if (!left)
-		return 0;
+		expire_slot(g, i, epoch, now - began >= 2 * epoch_jiffies);
 	for (i = 0; i < BLOCKS; i++) {
 		fetch_add(&g->seq[i], 1);
 		swap(&g->hint[i], HINT_UNKNOWN);

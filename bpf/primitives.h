@@ -4,6 +4,7 @@
 #define SOCKDIST_PRIMITIVES_H
 
 #define unrolled _Pragma("clang loop unroll(full)")
+#define rolled   _Pragma("clang loop unroll(disable)")
 
 /*
  * A function of its own for the verifier too: a global one is verified once, for

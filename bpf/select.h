@@ -4,47 +4,57 @@
  * (give it the few primitives of primitives.h).
  *
  * `least` finds the exact minimum of the score without reading every slot.
- * Slots stand in blocks of eight. A block's hint is one word,
+ * Slots stand in blocks of eight. A block's hint is one word, key << 16 | levels:
+ * a lower bound of the scores in the block, and for each slot how far above it
+ * is at the least.
  *
- *     key << 16 | mask        key:  the lowest score in the block
- *                             mask: all slots that have it
- *                             mask 0: key is only a bound, no score is lower
+ *     level 0   key          the candidates
+ *     level 1   key + 1
+ *     level 2   key + 2, or more
+ *     level 3   the slot is barred: full, or not to be picked
  *
- * and a pick reads the hints only: the lowest key, then one of all slots tied
- * for it, each equally likely. What keeps this exact without a lock:
+ * A pick reads the hints only: the lowest key, then one of all candidates that
+ * have it, each equally likely. What keeps this exact without a lock:
  *
- *   1. A hint may be too low, never too high. So the slot that a hint names is
- *      checked against its own counts; where they disagree the block is scanned
- *      anew (rescan) and the pick starts again. A block with the lowest key but
- *      no mask is scanned too.
- *   2. Who takes a slot first takes it out of the mask (compare-and-swap), then
- *      raises its count. Two CPUs can't take the same place, and a burst that
- *      arrives before any handshake ends spreads. When the mask runs empty, all
- *      scores in the block are above the key: key + 1 is the new bound.
+ *   1. A hint may be too low, never too high. So the candidate is checked
+ *      against its own counts; where they disagree the block is read anew
+ *      (rescan) and the pick starts again. So are blocks with the lowest key
+ *      and no candidate.
+ *   2. Who takes a slot first raises its level (compare-and-swap), then its
+ *      count. Two CPUs can't take the same place, and a burst that arrives
+ *      before any handshake ends spreads. When a block's last candidate goes,
+ *      the key goes up, and level 1 becomes level 0.
  *   3. Who lowers a score first lowers the count, then bumps the block's seq,
  *      then lowers the hint. A rescan that ran at the same time sees the new
  *      count, or the new seq, and then forgets its result (HINT_UNKNOWN).
  *
- * So in the steady state, where closes and picks alternate, nothing is scanned:
- * the close names the slot, and the next pick takes it.
+ * So in the steady state hardly anything is read but hints: a close names its
+ * slot, a pick takes it, and three levels are enough to follow both. With
+ * every epoch all hints are forgotten, so that no mistake would last.
  *
- * When it behaves badly: a load that a worker publishes changes without any
- * event here, so blocks with such slots are scanned at every pick.
+ * When it behaves badly: weights that differ put scores far apart, so that a
+ * block is read anew at every other pick; and a load that a worker publishes
+ * changes without any event here, so blocks with such slots are read at every
+ * pick.
  */
 #ifndef SOCKDIST_SELECT_H
 #define SOCKDIST_SELECT_H
 
 #define HINT_UNKNOWN 0ULL         /* no score is below 0: a bound that always holds */
+#define LEVELS       16           /* bits of a hint below its key: high bits of the levels, then low bits */
+#define EACH_SLOT    0xffULL      /* of a block */
 #define KEY_NONE     (~0ULL >> 17) /* nothing to pick here */
 #define COUNT_MAX    0xfffffULL    /* a slot's count saturates here, so that a key has 47 bits */
 
-#define MASK         0xffULL
+#define EIGHT  8U /* blocks that are compared together: 64 slots */
+#define EIGHTS (BLOCKS / EIGHT)
 
 #define NO_SLOT   (-1)
 #define NO_LIVE   (-2) /* no slot is live */
 #define ALL_FULL  (-3) /* there are live slots, and all are full */
 #define AGAIN     (-4)
 #define TRIES     8
+#define TRIES_LEAST (TRIES + BLOCKS) /* each that fails puts a block right */
 
 /* All ones where x is negative, else 0: choices without branches keep the
  * verifier's states, and the processor's guesses, few. */
@@ -60,6 +70,15 @@ static __always_inline __u64 negative(__s64 x)
 static __always_inline __u64 is_zero(__u64 x)
 {
 	return negative((__s64)(x - 1));
+}
+
+/*
+ * 1 where x, below 2^63, is zero, else 0. The verifier follows both ways of an
+ * all-ones-or-zero that meets a constant; it doesn't follow this.
+ */
+static __always_inline __u64 one_if_zero(__u64 x)
+{
+	return (x - 1) >> 63;
 }
 
 /* The smaller of two numbers below 2^63. */
@@ -98,12 +117,38 @@ static __always_inline __u64 slot_load(struct group *g, const struct loads *load
 	return smaller(load, COUNT_MAX) & (0 - reports);
 }
 
+static __always_inline __u64 hint_of(__u64 key, __u64 high, __u64 low)
+{
+	return key << LEVELS | (high & EACH_SLOT) << 8 | (low & EACH_SLOT);
+}
+
+static __always_inline __u64 high_bits(__u64 hint)
+{
+	return hint >> 8 & EACH_SLOT;
+}
+
+static __always_inline __u64 low_bits(__u64 hint)
+{
+	return hint & EACH_SLOT;
+}
+
+/* The slots on level 0. */
+static __always_inline __u64 candidates(__u64 hint)
+{
+	return ~(hint | hint >> 8) & EACH_SLOT;
+}
+
+/* The level of a slot in a block whose lowest score is `least`. */
+static __always_inline __u64 level_of(__u64 key, __u64 least)
+{
+	return smaller(key - least, 2) | one_if_zero(key ^ KEY_NONE) * 3;
+}
+
 /* Reads the slots of a block and writes its hint. */
 subprogram int rescan(struct group *g, const struct loads *loads, __u32 block)
 {
-	__u64 extra[BLOCK] = {}, keys[BLOCK], least = KEY_NONE, hint, before;
-	struct slot *slot;
-	__u32 seq, i;
+	__u64 keys[BLOCK], least = KEY_NONE, high = 0, low = 0, before;
+	__u32 seq, i, reporting;
 
 	if (!g || !loads)
 		return 0;
@@ -111,28 +156,47 @@ subprogram int rescan(struct group *g, const struct loads *loads, __u32 block)
 	seq = load_once(g->seq[block]);
 	before = load_once(g->hint[block]);
 	barrier();
-	if (g->reporting >> block & 1)
-		for (i = 0; i < BLOCK; i++)
-			extra[i] = slot_load(g, loads, block * BLOCK + i);
-	slot = &g->slot[block * BLOCK];
-	unrolled
+	reporting = g->reporting >> block & 1;
+	rolled
 	for (i = 0; i < BLOCK; i++) {
-		keys[i] = slot_key(slot + i, extra[i]);
+		__u32 n = block * BLOCK + i;
+
+		keys[i] = slot_key(&g->slot[mask_index(n, SLOTS - 1)], reporting ? slot_load(g, loads, n) : 0);
 		least = smaller(least, keys[i]);
 	}
-	hint = least << 16;
-	unrolled
-	for (i = 0; i < BLOCK; i++)
-		hint |= is_zero(keys[i] ^ least) & (1ULL << i);
+	rolled
+	for (i = 0; i < BLOCK; i++) {
+		__u64 level = level_of(keys[i], least);
 
-	if (compare_and_swap(&g->hint[block], before, hint) != before)
+		high |= (level >> 1) << i;
+		low |= (level & 1) << i;
+	}
+	if (compare_and_swap(&g->hint[block], before, hint_of(least, high, low)) != before)
 		return 0;
 	if (load_once(g->seq[block]) != seq)
 		swap(&g->hint[block], HINT_UNKNOWN);
 	return 0;
 }
 
-/* Scans the blocks whose hint is the bound `key` and no more. */
+/* The block's hint was too low. If it was forgotten, so were others. */
+subprogram int correct(struct group *g, const struct loads *loads, __u32 block)
+{
+	__u32 b;
+
+	if (!g || !loads)
+		return 0;
+	if (load_once(g->hint[mask_index(block, BLOCKS - 1)]) != HINT_UNKNOWN)
+		return rescan(g, loads, block);
+	for (b = 0; b < BLOCKS; b++) {
+		if (b % EIGHT == 0 && b >= g->blocks)
+			break;
+		if (load_once(g->hint[b]) == HINT_UNKNOWN)
+			rescan(g, loads, b);
+	}
+	return 0;
+}
+
+/* Reads the blocks with the key that have no candidate. */
 subprogram int rescan_bounds(struct group *g, const struct loads *loads, __u64 key)
 {
 	__u32 b;
@@ -140,41 +204,60 @@ subprogram int rescan_bounds(struct group *g, const struct loads *loads, __u64 k
 	if (!g || !loads)
 		return 0;
 	for (b = 0; b < BLOCKS; b++) {
-		if (b >= g->blocks)
-			break;
-		if (load_once(g->hint[b]) == key << 16)
+		__u64 hint = load_once(g->hint[b]);
+
+		if (hint >> LEVELS == key && !candidates(hint))
 			rescan(g, loads, b);
 	}
 	return 0;
 }
 
-/* Blocks with published loads can't be trusted from one pick to the next. */
-subprogram int forget_reporting(struct group *g)
+/* Published loads may be others than at the last pick. */
+subprogram int rescan_reporting(struct group *g, const struct loads *loads)
 {
 	__u32 b;
 
-	if (!g)
+	if (!g || !loads)
 		return 0;
 	for (b = 0; b < BLOCKS; b++)
 		if (g->reporting >> b & 1)
-			swap(&g->hint[b], HINT_UNKNOWN);
+			rescan(g, loads, b);
 	return 0;
 }
 
+/* The hint after the score of the slot with that bit fell to `key`. No level goes up but those that a lower key asks for. */
+static __always_inline __u64 lowered(__u64 hint, __u64 bit, __u64 key)
+{
+	__u64 least = hint >> LEVELS, high = high_bits(hint), low = low_bits(hint), barred = high & low;
+
+	if (key > least + 1)
+		return hint_of(least, high, low & ~(bit & barred));
+	if (key == least + 1)
+		return hint_of(least, high & ~bit, low | (bit & high));
+	if (key == least)
+		return hint_of(least, high & ~bit, low & ~bit);
+	if (key == least - 1) /* 0 and 1 become 1 and 2, 2 stays */
+		return hint_of(key, ((high ^ low) | barred) & ~bit, (~(high | low) | barred) & ~bit);
+	return hint_of(key, ~bit, barred & ~bit);
+}
+
 /* To be called after the count of slot i fell; see rule 3 above. */
-static __always_inline void lower_hint(struct group *g, __u32 i)
+subprogram int lower_hint(struct group *g, __u32 i)
 {
 	__u32 block = mask_index(i / BLOCK, BLOCKS - 1);
 	__u64 key, hint, lower;
 
+	if (!g)
+		return 0;
 	fetch_add(&g->seq[block], 1);
 	hint = load_once(g->hint[block]);
 	key = slot_key(&g->slot[mask_index(i, SLOTS - 1)], 0);
-	if (key == KEY_NONE || key > hint >> 16 || (key == hint >> 16 && !(hint & MASK)))
-		return;
-	lower = (key < hint >> 16 ? key << 16 : hint) | 1ULL << (i % BLOCK);
+	if (key == KEY_NONE)
+		return 0;
+	lower = lowered(hint, 1ULL << (i % BLOCK), key);
 	if (lower != hint && compare_and_swap(&g->hint[block], hint, lower) != hint)
 		swap(&g->hint[block], HINT_UNKNOWN);
+	return 0;
 }
 
 /* Set bits of each byte of x, in that byte. */
@@ -208,53 +291,72 @@ static __always_inline __u32 select_bit(__u64 x, __u64 sums, __u64 n)
 	return byte * 8 + bytes_up_to(spread * EACH_BYTE, n);
 }
 
-static __always_inline __u64 least_hint(const struct group *g)
+/* The lowest of eight hints; in pairs, so that none waits for the one before. */
+static __always_inline __u64 lowest_of_eight(const __u64 *hint)
 {
-	__u64 least = KEY_NONE << 16 | MASK;
-	__u32 b;
+	__u64 a = smaller(load_once(hint[0]), load_once(hint[1])), b = smaller(load_once(hint[2]), load_once(hint[3]));
+	__u64 c = smaller(load_once(hint[4]), load_once(hint[5])), d = smaller(load_once(hint[6]), load_once(hint[7]));
 
-	for (b = 0; b < BLOCKS; b++) {
-		if (b >= g->blocks)
-			break;
-		least = smaller(least, load_once(g->hint[b]));
-	}
-	return least;
+	return smaller(smaller(a, b), smaller(c, d));
 }
 
-/* The masks of those of eight blocks whose lowest key is `key`, a byte a block: 64 slots. */
+static __always_inline __u64 lowest_key(const struct group *g)
+{
+	__u64 lowest = lowest_of_eight(g->hint);
+	__u32 e;
+
+	for (e = 1; e < EIGHTS; e++) {
+		if (e * EIGHT >= g->blocks)
+			break;
+		lowest = smaller(lowest, lowest_of_eight(&g->hint[e * EIGHT]));
+	}
+	return lowest >> LEVELS;
+}
+
+/* The candidates of those of eight blocks that have the key, a byte a block. */
 static __always_inline __u64 ties_of(const __u64 *hint, __u64 key)
 {
 	__u64 ties = 0;
 	__u32 b;
 
-	for (b = 0; b < 8; b++) {
+	for (b = 0; b < EIGHT; b++) {
 		__u64 word = load_once(hint[b]);
 
-		ties |= (word & MASK & is_zero(word >> 16 ^ key)) << (b * 8);
+		ties |= (candidates(word) & is_zero(word >> LEVELS ^ key)) << (b * BLOCK);
 	}
 	return ties;
 }
 
-/* One of the slots whose hint has the key, or NO_SLOT if the last has just been taken. */
+/* One of all candidates that have the key, or NO_SLOT if there is none. */
 static __always_inline int one_of(const struct group *g, __u64 key, __u32 random)
 {
-	__u64 ties[BLOCKS / 8] = {}, sums[BLOCKS / 8] = {}, total = 0, n;
-	__u32 q;
+	__u64 ties[EIGHTS] = {}, sums[EIGHTS] = {}, total = 0, n;
+	__u32 e;
 
-	for (q = 0; q < BLOCKS / 8; q++) {
-		if (q * 8 >= g->blocks)
+	for (e = 0; e < EIGHTS; e++) {
+		if (e * EIGHT >= g->blocks)
 			break;
-		ties[q] = ties_of(&g->hint[q * 8], key);
-		sums[q] = byte_counts(ties[q]) * EACH_BYTE;
-		total += sums[q] >> 56;
+		ties[e] = ties_of(&g->hint[e * EIGHT], key);
+		sums[e] = byte_counts(ties[e]) * EACH_BYTE;
+		total += sums[e] >> 56;
 	}
 	n = (__u64)random * total >> 32;
-	for (q = 0; q < BLOCKS / 8; q++) {
-		if (n < sums[q] >> 56)
-			return q * 64 + select_bit(ties[q], sums[q], n);
-		n -= sums[q] >> 56;
+	for (e = 0; e < EIGHTS; e++) {
+		if (n < sums[e] >> 56)
+			return e * EIGHT * BLOCK + select_bit(ties[e], sums[e], n);
+		n -= sums[e] >> 56;
 	}
 	return NO_SLOT;
+}
+
+/* The same where there are no more than eight blocks. */
+static __always_inline int one_of_eight(const struct group *g, __u64 key, __u32 random)
+{
+	__u64 ties = ties_of(g->hint, key), sums = byte_counts(ties) * EACH_BYTE;
+
+	if (!ties)
+		return NO_SLOT;
+	return select_bit(ties, sums, (__u64)random * (sums >> 56) >> 32);
 }
 
 /* Adds a pick to slot i unless it got full meanwhile. */
@@ -271,18 +373,37 @@ static __always_inline int take(struct group *g, __u32 i)
 	return 1;
 }
 
-/* Takes slot i out of its block's hint. Fails if somebody else changed the hint. */
+/* The hint after a pick of the slot with that bit, from level 0; its score went up by one, or by more. */
+static __always_inline __u64 raised(__u64 hint, __u64 bit, int by_one)
+{
+	__u64 key = hint >> LEVELS, high = high_bits(hint), low = low_bits(hint), barred = high & low;
+	__u32 n;
+
+	if (!by_one)
+		return hint_of(key, high | bit, low);
+	low |= bit;
+	unrolled
+	for (n = 0; n < 2; n++) {
+		if ((high | low) != EACH_SLOT)
+			break;
+		/* No candidate is left: 1 and 2 become 0 and 1. */
+		low = (high & ~low) | barred;
+		high = barred;
+		key++;
+	}
+	return hint_of(key, high, low);
+}
+
+/* Takes slot i out of its block's candidates. Fails if somebody else changed the hint. */
 static __always_inline int claim(struct group *g, __u32 i, __u64 key)
 {
 	__u32 block = mask_index(i / BLOCK, BLOCKS - 1);
-	__u64 hint = load_once(g->hint[block]), bit = 1ULL << (i % BLOCK), rest;
+	__u64 hint = load_once(g->hint[block]), bit = 1ULL << (i % BLOCK);
+	int by_one = load_once(g->slot[mask_index(i, SLOTS - 1)].scale) == 1;
 
-	if (hint >> 16 != key || !(hint & bit))
+	if (hint >> LEVELS != key || !(candidates(hint) & bit))
 		return 0;
-	rest = hint & ~bit;
-	if (!(rest & MASK))
-		rest = (key + 1) << 16;
-	return compare_and_swap(&g->hint[block], hint, rest) == hint;
+	return compare_and_swap(&g->hint[block], hint, raised(hint, bit, by_one)) == hint;
 }
 
 /* Why nothing can be picked. */
@@ -298,58 +419,81 @@ subprogram int none_reason(struct group *g)
 	return NO_LIVE;
 }
 
-/* Does what the hint said of slot i hold? A published load may have moved since; then it must just be free to pick. */
+/*
+ * Does what the hint said of slot i hold? A lower score is one that somebody is
+ * about to raise. A published load may have moved since; then the slot must just
+ * be free to pick.
+ */
 static __always_inline int holds(struct group *g, __u32 i, __u64 key)
 {
 	__u64 now = slot_key(&g->slot[mask_index(i, SLOTS - 1)], 0);
 
 	if (g->reporting >> (i / BLOCK & (BLOCKS - 1)) & 1)
 		return now != KEY_NONE;
-	return now == key;
+	return now <= key;
 }
 
 /* One try of pick_least; AGAIN if what it saw changed under it. */
-subprogram int try_least(struct group *g, const struct loads *loads, __u32 random)
+static __always_inline int try_least(struct group *g, const struct loads *loads, __u32 random)
 {
-	__u64 least, key;
+	__u64 key = lowest_key(g);
 	int i;
 
-	if (!g || !loads)
-		return NO_SLOT;
-	least = least_hint(g);
-	key = least >> 16;
 	if (key == KEY_NONE)
 		return none_reason(g);
-	if (!(least & MASK)) {
-		rescan_bounds(g, loads, key);
-		return AGAIN;
-	}
-	i = one_of(g, key, random);
+	i = g->blocks > EIGHT ? one_of(g, key, random) : one_of_eight(g, key, random);
 	if (i < 0)
-		return AGAIN;
-	if (!holds(g, i, key))
-		rescan(g, loads, i / BLOCK);
+		rescan_bounds(g, loads, key);
+	else if (!holds(g, i, key))
+		correct(g, loads, i / BLOCK);
 	else if (claim(g, i, key) && take(g, i))
 		return i;
 	return AGAIN;
 }
 
-/* Policy least: a slot with the lowest score, already taken. */
-subprogram int pick_least(struct group *g, const struct loads *loads, __u32 random)
+subprogram int try_least_again(struct group *g, const struct loads *loads, __u32 random)
+{
+	if (!g || !loads)
+		return NO_SLOT;
+	return try_least(g, loads, random);
+}
+
+static __always_inline __u32 mix(__u32 x)
+{
+	x ^= x >> 16;
+	x *= 0x7feb352d;
+	x ^= x >> 15;
+	x *= 0x846ca68b;
+	return x ^ x >> 16;
+}
+
+subprogram int retry_least(struct group *g, const struct loads *loads, __u32 random)
 {
 	__u32 tries;
 	int i;
 
 	if (!g || !loads)
 		return NO_SLOT;
-	if (g->reporting)
-		forget_reporting(g);
-	for (tries = 0; tries < TRIES; tries++) {
-		i = try_least(g, loads, random);
+	for (tries = 0; tries < TRIES_LEAST; tries++) {
+		random = mix(random + 1);
+		i = try_least_again(g, loads, random);
 		if (i != AGAIN)
 			return i;
 	}
 	return NO_SLOT;
+}
+
+/* Policy least: a slot with the lowest score, already taken. The first try, which nearly always does, is a call of its own. */
+subprogram int pick_least(struct group *g, const struct loads *loads, __u32 random)
+{
+	int i;
+
+	if (!g || !loads)
+		return NO_SLOT;
+	if (g->reporting)
+		rescan_reporting(g, loads);
+	i = try_least(g, loads, random);
+	return i == AGAIN ? retry_least(g, loads, random) : i;
 }
 
 static __always_inline int pickable(struct group *g, __u32 i)
@@ -368,15 +512,6 @@ static __always_inline int take_if_pickable(struct group *g, __u32 i)
 static __always_inline __u32 below(__u32 random, __u32 n)
 {
 	return (__u64)random * n >> 32;
-}
-
-static __always_inline __u32 mix(__u32 x)
-{
-	x ^= x >> 16;
-	x *= 0x7feb352d;
-	x ^= x >> 15;
-	x *= 0x846ca68b;
-	return x ^ x >> 16;
 }
 
 /* Policy p2c: the better of two different places of the sequence (Mitzenmacher, "The Power of Two Choices", 2001). */

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,13 +35,20 @@ func pinFolder(dir string) (string, error) {
 
 // mountBPFFS mounts bpffs where a pin folder of the machine needs it and nobody did.
 func mountBPFFS(dir string) error {
-	if !strings.HasPrefix(dir, bpffsDefault+"/") || isBPFFS(dir) == nil {
+	if !strings.HasPrefix(dir, bpffsDefault+"/") {
 		return nil
 	}
-	err := unix.Mount("bpf", bpffsDefault, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700")
+	err := isBPFFS(dir)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return explainPin(err) // it is mounted, for others
+	}
+	err = unix.Mount("bpf", bpffsDefault, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700")
 	if err != nil {
 		return &UnsupportedError{Feature: "bpffs", Err: fmt.Errorf("mount on %s: %w", bpffsDefault, err),
-			Advice: "mount it as root: mount -t bpf bpf " + bpffsDefault}
+			Advice: "run as root, or have it mounted: mount -t bpf bpf " + bpffsDefault}
 	}
 	return nil
 }

@@ -33,6 +33,7 @@ var helperKernels = map[asm.BuiltinFunc]string{
 	asm.FnSetRetval:            "5.18",
 	asm.FnGetCurrentPidTgid:    "6.1", // for cgroup/bind
 	asm.FnSetsockopt:           "6.1", // SO_REUSEPORT in cgroup/bind
+	asm.FnGetsockopt:           "6.1",
 }
 
 // helpers tries, for each program, each helper that it calls: a helper can be

@@ -2,7 +2,6 @@ package loader
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"syscall"
@@ -95,12 +94,7 @@ func TestMaximumAtOnce(t *testing.T) {
 				}
 				w.acceptAll()
 				w.closeAll()
-				w.eventually("all close", func() error {
-					if n := sum(w.shares()); n != 0 {
-						return fmt.Errorf("%d are left", n)
-					}
-					return nil
-				})
+				w.empty("closed")
 			}
 		})
 	}

@@ -100,6 +100,7 @@ func (w *world) replace(slot int) {
 	w.t.Helper()
 	fresh := w.listen(1, port(w.workers[slot].address, w.server.Port()))[0]
 	w.workers = w.workers[:len(w.workers)-1]
+	w.former = append(w.former, w.workers[slot].accepted...)
 	fresh.slot, w.workers[slot] = slot, fresh
 	w.add(fresh)
 	w.must(w.group.Steer(fresh.fd))

@@ -57,6 +57,9 @@ func (w *world) truth(dead map[int]int) (counts map[int]int, err error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, e := range w.former {
+		delete(all, e.cookie)
+	}
 	queued := 0
 	for slot, n := range dead {
 		counts[slot] -= n
@@ -125,6 +128,17 @@ func (w *world) agreeBut(what string, dead map[int]int) {
 			if n != truth[slot] {
 				return fmt.Errorf("slots have %v, sock_diag says %v", w.counted(), truth)
 			}
+		}
+		return nil
+	})
+}
+
+// empty waits until no slot has a connection.
+func (w *world) empty(what string) {
+	w.t.Helper()
+	w.eventually(what, func() error {
+		if shares := w.shares(); sum(shares) != 0 {
+			return fmt.Errorf("slots have %v", shares)
 		}
 		return nil
 	})

@@ -53,6 +53,7 @@ type world struct {
 	group   *Group
 	server  netip.AddrPort // where clients connect
 	workers []*worker
+	former  []*end // of workers whose slot has another listener now: not counted
 	options []socketOption
 
 	mu      sync.Mutex
@@ -209,6 +210,10 @@ func (w *world) closeAll() {
 		c.reset()
 	}
 	w.clients = nil
+	for _, c := range w.former {
+		c.reset()
+	}
+	w.former = nil
 	for _, worker := range w.workers {
 		for _, c := range worker.accepted {
 			c.reset()

@@ -16,6 +16,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -44,10 +45,15 @@ func main() {
 		fmt.Fprintln(os.Stderr, "pick:", err)
 		os.Exit(2)
 	}
-	if err := run(ctx, options, os.Stdout, newProgress(os.Stderr)); err != nil {
-		fmt.Fprintln(os.Stderr, "pick:", err)
-		os.Exit(1)
+	err = run(ctx, options, os.Stdout, newProgress(os.Stderr))
+	if err == nil {
+		return
 	}
+	fmt.Fprintln(os.Stderr, "pick:", err)
+	if errors.Is(err, loader.ErrNotSupported) {
+		os.Exit(3)
+	}
+	os.Exit(1)
 }
 
 func parse(args []string) (options, error) {
