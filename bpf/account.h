@@ -51,7 +51,7 @@ static __always_inline int in_use(struct group *g, const struct origin *origin)
 static __always_inline void expect_move(struct group *g, struct sock *sk, const struct origin *origin)
 {
 	__u64 cookie = bpf_get_socket_cookie(sk);
-	long failed;
+	int failed; /* before 6.3 only the low half of what the helper returns */
 
 	fetch_add(&g->moved, 1); /* before it can be found */
 	failed = bpf_map_update_elem(&moved, &cookie, origin, BPF_NOEXIST);

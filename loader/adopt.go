@@ -32,7 +32,7 @@ func (g *Group) Adopt(owner map[uint64]int) (adopted int, err error) {
 	defer maps.close()
 
 	var objects adoptObjects
-	if err := load(&objects, map[string]*ebpf.Map{"origins": maps.Origins, "groups": maps.Groups}); err != nil {
+	if err := load(&objects, map[string]*ebpf.Map{"origins": maps.Origins, "groups": maps.Groups, "moved": maps.Moved}); err != nil {
 		return 0, err
 	}
 	defer closeAll(objects.Adopt, objects.Accepted)

@@ -10,7 +10,7 @@
 // It needs root, and nothing but Go. Its groups are pinned in a folder of their
 // own, which is removed at the end.
 //
-//	go run ./bench/pick [-slots 2,8,64,256] [-seconds 18] [-json]
+//	go run ./bench/pick [-slots 2,8,64,256] [-seconds 24] [-json]
 package main
 
 import (
@@ -60,7 +60,7 @@ func parse(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("pick", flag.ExitOnError)
 	slots := flags.String("slots", "2,8,64,256", "numbers of slots to measure, 1 to 256, by commas")
-	flags.Float64Var(&o.seconds, "seconds", 18, "time to measure, over all numbers of slots; as much again goes into making the groups")
+	flags.Float64Var(&o.seconds, "seconds", 24, "time to measure, over all numbers of slots; half as much goes into making the groups")
 	flags.BoolVar(&o.json, "json", false, "print JSON instead of a table")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -73,9 +73,25 @@ func parse(args []string) (options, error) {
 		o.slots = append(o.slots, n)
 	}
 	if o.seconds <= 0 || flags.NArg() > 0 {
-		return o, fmt.Errorf("usage: pick [-slots 2,8,64,256] [-seconds 18] [-json]")
+		return o, fmt.Errorf("usage: pick [-slots 2,8,64,256] [-seconds 24] [-json]")
 	}
 	return o, nil
+}
+
+// lengthFor is how long to measure n slots. Large groups get more of the time:
+// they have the targets, and more memory whose place is a matter of luck.
+func (o options) lengthFor(n int) time.Duration {
+	share := func(n int) float64 {
+		if n < 64 {
+			return 1
+		}
+		return 3
+	}
+	all := 0.0
+	for _, slots := range o.slots {
+		all += share(slots)
+	}
+	return time.Duration(o.seconds * share(n) / all * float64(time.Second))
 }
 
 // run measures one number of slots after the other and prints the report.
@@ -100,9 +116,8 @@ func run(ctx context.Context, o options, out io.Writer, progress *progress) (err
 	defer stop.Close()
 
 	report := newReport(perSlot)
-	each := time.Duration(o.seconds / float64(len(o.slots)) * float64(time.Second))
 	for i, n := range o.slots {
-		column, err := measure(ctx, host.Host, size{n, perSlot}, each, func(done float64) {
+		column, err := measure(ctx, host.Host, size{n, perSlot}, o.lengthFor(n), func(done float64) {
 			progress.show(n, (float64(i)+done)/float64(len(o.slots)))
 		})
 		if err != nil {

@@ -30,6 +30,8 @@ type target struct {
 	Slots int     `json:"slots"`
 	Limit float64 `json:"limit"`
 	Ratio float64 `json:"ratio"`
+	Low   float64 `json:"low"` // quartiles of the ratio over the rounds
+	High  float64 `json:"high"`
 	Holds bool    `json:"holds"`
 }
 
@@ -44,7 +46,8 @@ func (r *report) judge() {
 	for _, t := range limits {
 		for _, c := range r.Columns {
 			if c.Slots == t.Slots {
-				t.Ratio = c.row(leastRow).Ratio
+				least := c.row(leastRow)
+				t.Ratio, t.Low, t.High = least.Ratio, least.RatioLow, least.RatioHigh
 				t.Holds = t.Ratio <= t.Limit
 				r.Targets = append(r.Targets, t)
 			}
@@ -111,8 +114,8 @@ func (r *report) printTargets(out io.Writer) error {
 		if !t.Holds {
 			verdict = "is missed"
 		}
-		_, err := fmt.Fprintf(out, "Target %s: least at %d slots costs %.2f times the bare hash-select, at most %.1f is wanted.\n",
-			verdict, t.Slots, t.Ratio, t.Limit)
+		_, err := fmt.Fprintf(out, "Target %s: least at %d slots costs %.2f times the bare hash-select (%.2f–%.2f), at most %.1f is wanted.\n",
+			verdict, t.Slots, t.Ratio, t.Low, t.High, t.Limit)
 		if err != nil {
 			return err
 		}

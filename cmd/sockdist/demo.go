@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/sockdist/sockdist/loader"
 	"github.com/sockdist/sockdist/userspace/demo"
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 // demoWorkerVerb is how demo calls itself to start a worker.
@@ -51,8 +54,8 @@ func (e *environment) demo(cmd *cobra.Command, plan demo.Plan, asJSON bool) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, host.Remove()) }()
-	screen := &demoScreen{env: e, quiet: asJSON}
-	if !asJSON && !e.terminal {
+	screen := &demoScreen{out: e.out, quiet: asJSON, file: e.screenFile()}
+	if !asJSON && screen.file == nil {
 		fmt.Fprintf(e.out, "running for %v …\n", plan.Duration)
 	}
 	result, err := demo.Run(cmd.Context(), host.Host, plan, demoWorkerCommand, screen)
@@ -65,10 +68,7 @@ func (e *environment) demo(cmd *cobra.Command, plan demo.Plan, asJSON bool) (err
 			Verdict string `json:"verdict"`
 		}{result, result.Verdict()})
 	}
-	screen.Draw(result)
-	if !e.terminal {
-		result.Write(e.out)
-	}
+	screen.finish(result)
 	fmt.Fprintf(e.out, "\n%s\n", result.Verdict())
 	return nil
 }
@@ -97,26 +97,65 @@ func newDemoWorker(*environment) *cobra.Command {
 	}
 }
 
-// A demoScreen draws in place on a terminal, and elsewhere nothing before the end.
+// A demoScreen draws in place where it can, and elsewhere nothing before the end.
 type demoScreen struct {
-	env   *environment
+	out   io.Writer
+	file  *os.File // a terminal that can move its cursor, or nil
 	quiet bool
 	lines int // of the last picture
 }
 
+// screenFile is where a picture can be drawn over the one before.
+func (e *environment) screenFile() *os.File {
+	file, ok := e.out.(*os.File)
+	if !ok || !e.terminal || e.getenv("TERM") == "dumb" {
+		return nil
+	}
+	return file
+}
+
+// Draw leaves out a picture that is larger than the terminal.
 func (s *demoScreen) Draw(r demo.Result) {
-	if s.quiet || !s.env.terminal {
+	if s.quiet || s.file == nil {
 		return
 	}
-	var picture bytes.Buffer
+	width, height := terminalSize(s.file)
+	table := tableOf(r, width)
+	lines := strings.Count(table, "\n")
+	if fits := width >= demo.MinWidth && lines < height; fits || width == 0 {
+		s.show(table)
+		s.lines = lines
+	}
+}
+
+func (s *demoScreen) finish(r demo.Result) {
+	if s.file == nil {
+		r.Write(s.out, 0)
+		return
+	}
+	width, _ := terminalSize(s.file)
+	s.show(tableOf(r, width))
+}
+
+// show puts a table in the place of the last one.
+func (s *demoScreen) show(table string) {
 	if s.lines > 0 {
-		fmt.Fprintf(&picture, "\x1b[%dA", s.lines)
+		table = fmt.Sprintf("\x1b[%dA", s.lines) + clearBelow + table
 	}
+	_, _ = io.WriteString(s.out, table)
+}
+
+func tableOf(r demo.Result, width int) string {
 	var table bytes.Buffer
-	r.Write(&table)
-	for line := range strings.Lines(table.String()) {
-		picture.WriteString(strings.TrimSuffix(line, "\n") + "\x1b[K\n")
+	r.Write(&table, width)
+	return table.String()
+}
+
+// terminalSize is in columns and lines, 0 if unknown.
+func terminalSize(file *os.File) (width, height int) {
+	size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0, 0
 	}
-	s.lines = strings.Count(table.String(), "\n")
-	_, _ = s.env.out.Write(picture.Bytes())
+	return int(size.Col), int(size.Row)
 }

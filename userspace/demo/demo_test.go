@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sockdist/sockdist/internal/privilege"
 	"github.com/sockdist/sockdist/loader"
@@ -94,7 +95,7 @@ func TestRunAccountsForEveryConnection(t *testing.T) {
 		t.Errorf("groups left: %v, %v", names, err)
 	}
 	var table bytes.Buffer
-	r.Write(&table)
+	r.Write(&table, 0)
 	for _, want := range []string{"worker 2 (8 ms each)", "p99", "answered"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("no %q in\n%s", want, &table)
@@ -138,6 +139,22 @@ func TestVerdictIsHonest(t *testing.T) {
 	} {
 		if got := r.Verdict(); !strings.Contains(got, want) {
 			t.Errorf("verdict %q has no %q", got, want)
+		}
+	}
+}
+
+func TestTableFitsWidth(t *testing.T) {
+	side := Side{Sent: 123456, Answered: 123456, P50: 1234.5, P99: 12345.6, Max: 19999.9}
+	for i := range MaxWorkers {
+		side.Shares = append(side.Shares, Share{Service: 8, Served: 99999, Connections: uint64(i), Most: uint64(100 * i % 999)})
+	}
+	for width := MinWidth; width < 200; width++ {
+		var table bytes.Buffer
+		Result{Seconds: 600, Planned: 600, Rate: 7875, Hash: side, Least: side}.Write(&table, width)
+		for line := range strings.Lines(table.String()) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n >= width {
+				t.Fatalf("%d columns in a terminal of %d: %s", n, width, line)
+			}
 		}
 	}
 }

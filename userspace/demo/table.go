@@ -6,27 +6,71 @@ import (
 	"strings"
 )
 
-const barWidth = 18
+// Columns of the table: a name, and for each side a bar with two numbers behind.
+const (
+	longName  = 22
+	shortName = 9
+	numbers   = 13
+	gap       = 2
+	longBar   = 18
+	shortBar  = 6
 
-// Write shows a result as a table of two sides.
-func (r Result) Write(w io.Writer) {
-	fmt.Fprintf(w, "%.0f of %.0f s, %.0f connections/s on each side, %d workers\n\n", r.Seconds, r.Planned, r.Rate, len(r.Hash.Shares))
-	fmt.Fprintf(w, "%-22s  %-32s  %s\n", "", "kernel's hash", "sockdist, least")
+	// MinWidth is the fewest columns that the table fits in.
+	MinWidth = shortName + 2*(gap+numbers+2) + 1
+)
+
+// A layout fits the table into a width.
+type layout struct{ name, bar int }
+
+// layoutFor gives up the longer names first, then the length of the bars. A
+// width of 0 is any.
+func layoutFor(width int) layout {
+	if width <= 0 {
+		return layout{longName, longBar}
+	}
+	bar := func(name int) int { return (width - 1 - name - 2*(gap+numbers)) / 2 }
+	if n := bar(longName); n >= shortBar {
+		return layout{longName, min(n, longBar)}
+	}
+	return layout{shortName, max(1, bar(shortName))}
+}
+
+func (l layout) worker(number int, share Share) string {
+	if l.name < longName {
+		return fmt.Sprintf("worker %d", number)
+	}
+	return fmt.Sprintf("worker %d (%.0f ms each)", number, share.Service)
+}
+
+func (l layout) rate() string {
+	if l.name < longName {
+		return "a second"
+	}
+	return "connections/s"
+}
+
+func (l layout) line(w io.Writer, name, hash, least string) {
+	fmt.Fprintf(w, "%-*s  %-*s  %s\n", l.name, name, l.bar+numbers, hash, least)
+}
+
+// Write shows a result as a table of two sides, in so many columns; 0 is as many as it likes.
+func (r Result) Write(w io.Writer, width int) {
+	l := layoutFor(width)
+	fmt.Fprintf(w, "%.0f of %.0f s, %.0f %s on each side\n\n", r.Seconds, r.Planned, r.Rate, l.rate())
+	l.line(w, "", "kernel's hash", "sockdist, least")
 	longest := r.longest()
 	for i, hash := range r.Hash.Shares {
 		least := r.Least.Shares[i]
-		name := fmt.Sprintf("worker %d (%.0f ms each)", i, hash.Service)
-		fmt.Fprintf(w, "%-22s  %s  %s\n", name, hash.row(r.queue(hash), longest), least.row(r.queue(least), longest))
+		l.line(w, l.worker(i, hash), hash.row(r.queue(hash), longest, l.bar), least.row(r.queue(least), longest, l.bar))
 	}
-	fmt.Fprintf(w, "%-22s  (connections %s, and served)\n", "", map[bool]string{false: "now", true: "at most"}[r.Done])
-	fmt.Fprintln(w)
+	fmt.Fprintf(w, "%-*s  (connections %s, and served)\n\n", l.name, "", map[bool]string{false: "now", true: "at most"}[r.Done])
 	for _, line := range []struct {
 		name        string
 		hash, least float64
 	}{{"p50", r.Hash.P50, r.Least.P50}, {"p99", r.Hash.P99, r.Least.P99}, {"slowest", r.Hash.Max, r.Least.Max}} {
-		fmt.Fprintf(w, "%-22s  %-32s  %s\n", line.name, fmt.Sprintf("%.1f ms", line.hash), fmt.Sprintf("%.1f ms", line.least))
+		l.line(w, line.name, fmt.Sprintf("%.1f ms", line.hash), fmt.Sprintf("%.1f ms", line.least))
 	}
-	fmt.Fprintf(w, "%-22s  %-32s  %s\n", "answered", r.Hash.count(), r.Least.count())
+	l.line(w, "answered", r.Hash.count(), r.Least.count())
 }
 
 func (s Side) count() string {
@@ -56,7 +100,7 @@ func (r Result) longest() uint64 {
 	return longest
 }
 
-func (s Share) row(queue, longest uint64) string {
-	filled := int((queue*barWidth + longest - 1) / longest)
-	return fmt.Sprintf("%s%s %3d %6d ✓", strings.Repeat("█", filled), strings.Repeat("·", barWidth-filled), queue, s.Served)
+func (s Share) row(queue, longest uint64, bar int) string {
+	filled := int((queue*uint64(bar) + longest - 1) / longest)
+	return fmt.Sprintf("%s%s %3d %6d ✓", strings.Repeat("█", filled), strings.Repeat("·", bar-filled), queue, s.Served)
 }
