@@ -9,6 +9,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,7 +34,8 @@ const holdListener = "hold a listener"
 func init() {
 	children[holdListener] = func([]string) error {
 		fmt.Println("ready")
-		select {}
+		time.Sleep(time.Hour) // select {} is a deadlock to the runtime
+		return nil
 	}
 }
 

@@ -144,7 +144,7 @@ func TestVerdictIsHonest(t *testing.T) {
 }
 
 func TestTableFitsWidth(t *testing.T) {
-	side := Side{Sent: 123456, Answered: 123456, P50: 1234.5, P99: 12345.6, Max: 19999.9}
+	side := Side{Sent: 4725000, Answered: 4724999, Failed: 1, P50: 1234.5, P99: 12345.6, Max: 19999.9}
 	for i := range MaxWorkers {
 		side.Shares = append(side.Shares, Share{Service: 8, Served: 99999, Connections: uint64(i), Most: uint64(100 * i % 999)})
 	}

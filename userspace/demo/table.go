@@ -16,7 +16,7 @@ const (
 	shortBar  = 6
 
 	// MinWidth is the fewest columns that the table fits in.
-	MinWidth = shortName + 2*(gap+numbers+2) + 1
+	MinWidth = shortName + 2*(gap+numbers+shortBar) + 1
 )
 
 // A layout fits the table into a width.
@@ -32,7 +32,7 @@ func layoutFor(width int) layout {
 	if n := bar(longName); n >= shortBar {
 		return layout{longName, min(n, longBar)}
 	}
-	return layout{shortName, max(1, bar(shortName))}
+	return layout{shortName, max(bar(shortName), shortBar)}
 }
 
 func (l layout) worker(number int, share Share) string {
@@ -71,15 +71,12 @@ func (r Result) Write(w io.Writer, width int) {
 		l.line(w, line.name, fmt.Sprintf("%.1f ms", line.hash), fmt.Sprintf("%.1f ms", line.least))
 	}
 	l.line(w, "answered", r.Hash.count(), r.Least.count())
+	if r.Hash.Failed+r.Least.Failed > 0 {
+		l.line(w, "failed", fmt.Sprint(r.Hash.Failed), fmt.Sprint(r.Least.Failed))
+	}
 }
 
-func (s Side) count() string {
-	text := fmt.Sprintf("%d of %d", s.Answered, s.Sent)
-	if s.Failed > 0 {
-		text += fmt.Sprintf(", %d failed", s.Failed)
-	}
-	return text
-}
+func (s Side) count() string { return fmt.Sprintf("%d of %d", s.Answered, s.Sent) }
 
 // queue is what a bar shows: the connections now, and at the end the most there were.
 func (r Result) queue(s Share) uint64 {
