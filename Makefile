@@ -28,7 +28,7 @@ test: deps ## all tests on this machine's kernel (needs root; installs the serve
 	$(SUDO) $(GO) test -race -timeout 20m -p 2 ./...
 
 # Emulation is slow: the long random tests stay out, everything else of the data plane is in.
-KERNELTESTS ?= EveryProgramLoads|Least|Ties|Hash|RR|P2C|Full|Pending|Burst|HalfOpen|CountsFollow|CountsOfNever|CountsOfAborted|CountsWith|CountsOfMoved|CountsOfReused|QueueMigrates|EveryPolicy|AppShares|AppStranger|ListenerKinds|DualStack|AdoptedQueue|BPFFS|Selftest|Guest
+KERNELTESTS ?= EveryProgramLoads|LeastIs|TiesAre|HashIsSticky|RRGoes|FullSlots|HalfOpen|BurstSpreads|CountsFollow|CountsOfNever|CountsOfAborted|CountsWithSYN|CountsOfMoved$$|CountsOfReused|QueueMigrates|AppShares|ListenerKinds|AdoptedQueue|BPFFS|Release|Mounts|Kernel
 
 .PHONY: test-kernels
 test-kernels: ## loader and data plane on Linux 6.1, 6.12 and Debian's newest, under qemu
