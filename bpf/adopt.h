@@ -19,15 +19,34 @@ struct queue_walk {
 	struct origin origin;
 };
 
+static __always_inline struct ends ends_of(const struct sock *sk)
+{
+	struct ends ends = {
+		.remote = BPF_CORE_READ(sk, __sk_common.skc_daddr),
+		.remote6 = BPF_CORE_READ(sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32[3]),
+		.remote_port = BPF_CORE_READ(sk, __sk_common.skc_dport),
+		.port = BPF_CORE_READ(sk, __sk_common.skc_num),
+	};
+
+	return ends;
+}
+
+static __always_inline int same_ends(struct ends a, struct ends b)
+{
+	return a.remote == b.remote && a.remote6 == b.remote6 && a.remote_port == b.remote_port && a.port == b.port;
+}
+
 static long note_queued(__u32 n, struct queue_walk *walk)
 {
 	struct request_sock *request = walk->request;
-	__u64 child;
+	struct queued connection = { .origin = walk->origin };
+	struct sock *child;
 
 	if (!request)
 		return 1;
-	child = (__u64)BPF_CORE_READ(request, sk);
-	bpf_map_update_elem(&queued, &child, &walk->origin, BPF_ANY);
+	child = BPF_CORE_READ(request, sk);
+	connection.ends = ends_of(child);
+	bpf_map_update_elem(&queued, &child, &connection, BPF_ANY);
 	walk->request = BPF_CORE_READ(request, dl_next);
 	return 0;
 }
@@ -41,35 +60,40 @@ static __always_inline void note_queue(struct sock *listener, const struct origi
 	bpf_loop(QUEUE_MAX, note_queued, &walk, 0);
 }
 
-/* Is it in the count of a slot's present use? If of an earlier one only, it is to be counted anew. */
-static __always_inline int is_counted(struct sock *sk, struct origin *born)
+/* Does it belong to a slot's present use? If to an earlier one only, it is to be counted anew. */
+static __always_inline int has_place(struct sock *sk, struct origin *born)
 {
-	struct group *g;
+	struct group *g = group_of(born);
 
-	if (!born->counted)
-		return 0;
-	g = group_of(born);
 	if (g && in_use(g, current_origin(g, sk, born)))
 		return 1;
 	forget_move(g, sk);
 	return 0;
 }
 
-static __always_inline void adopt_connection(struct sock *sk)
+/* The slot that it belongs to, as the loader or its place in a queue says. */
+static __always_inline struct origin *find_owner(struct sock *sk)
 {
 	__u64 address = (__u64)sk, cookie = bpf_get_socket_cookie(sk);
-	struct origin *origin, fresh;
+	struct queued *connection = bpf_map_lookup_elem(&queued, &address);
+
+	if (connection && same_ends(connection->ends, ends_of(sk)))
+		return &connection->origin;
+	return bpf_map_lookup_elem(&accepted, &cookie);
+}
+
+/* `opened`: its handshake is over; otherwise it will be counted when it is. */
+static __always_inline void adopt_connection(struct sock *sk, int opened)
+{
+	struct origin *origin = find_owner(sk), fresh;
 	struct group *g;
 
-	origin = bpf_map_lookup_elem(&queued, &address);
-	if (!origin)
-		origin = bpf_map_lookup_elem(&accepted, &cookie);
 	if (!origin)
 		return;
 	fresh = *origin;
-	fresh.counted = 1;
+	fresh.counted = opened;
 	origin = bpf_sk_storage_get(&origins, sk, NULL, 0);
-	if (origin && is_counted(sk, origin))
+	if (origin && has_place(sk, origin))
 		return;
 	g = group_of(&fresh);
 	if (!g || !in_use(g, &fresh))
@@ -77,6 +101,8 @@ static __always_inline void adopt_connection(struct sock *sk)
 	if (origin)
 		*origin = fresh;
 	else if (!bpf_sk_storage_get(&origins, sk, &fresh, BPF_SK_STORAGE_GET_F_CREATE))
+		return;
+	if (!opened)
 		return;
 	fetch_add(&g->slot[mask_index(fresh.slot, SLOTS - 1)].counts, ONE_CONNECTION);
 	count_up(adopted_connections);
@@ -101,13 +127,16 @@ static __always_inline int adopt_socket(struct bpf_iter__tcp *ctx)
 		if (origin && origin->generation)
 			note_queue(sk, origin);
 		break;
+	case TCP_SYN_RECV: /* its first data came with the SYN */
+		adopt_connection(sk, 0);
+		break;
 	case TCP_ESTABLISHED:
 	case TCP_CLOSE_WAIT:
 	case TCP_FIN_WAIT1:
 	case TCP_FIN_WAIT2:
 	case TCP_LAST_ACK:
 	case TCP_CLOSING:
-		adopt_connection(sk);
+		adopt_connection(sk, 1);
 	}
 	return 0;
 }

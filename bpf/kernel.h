@@ -11,15 +11,19 @@
 struct in6_addr___k {
 	union {
 		__u8 u6_addr8[16];
+		__be32 u6_addr32[4];
 	} in6_u;
 };
 
 struct sock_common {
 	__u16 skc_family;
 	__u16 skc_num;
+	__be16 skc_dport;
+	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
 	volatile unsigned char skc_state;
 	unsigned char skc_ipv6only : 1;
+	struct in6_addr___k skc_v6_daddr;
 	struct in6_addr___k skc_v6_rcv_saddr;
 };
 

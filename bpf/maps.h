@@ -88,6 +88,19 @@ struct {
 
 /* ---- while a group takes over connections that are older than it ---- */
 
+/* What a socket must be to be the one that was in the queue: its memory may be another's by now. */
+struct ends {
+	__u32 remote;
+	__u32 remote6; /* the last word of an IPv6 address */
+	__u16 remote_port;
+	__u16 port;
+};
+
+struct queued {
+	struct origin origin;
+	struct ends ends;
+};
+
 /* Accepted connections by cookie; user space knows which process holds which. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -103,7 +116,7 @@ struct {
 	__uint(max_entries, MOVED);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u64);
-	__type(value, struct origin);
+	__type(value, struct queued);
 } queued SEC(".maps");
 
 #endif

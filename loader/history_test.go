@@ -3,8 +3,12 @@ package loader
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
+
+	"github.com/sockdist/sockdist/internal/netns"
+	"github.com/sockdist/sockdist/internal/packets"
 )
 
 // A history is whatever can happen to a group, in any order. After each event
@@ -12,7 +16,10 @@ import (
 type history struct {
 	*world
 	*rand.Rand
-	log []string
+	peer   *packets.Peer
+	remote netip.Addr           // where the peer connects
+	hands  []*packets.Handshake // that the peer has begun
+	log    []string
 }
 
 // pick is one of the ends that are open, and where it is; nil if none is.
@@ -86,10 +93,35 @@ var events = []struct {
 			h.adopt(h.owners())
 		}
 	}},
+	{"SYN", 5, func(h *history) {
+		half, err := h.peer.SYNs(netip.AddrPortFrom(h.remote, h.server.Port()), 1)
+		h.must(err)
+		if half[0].SYNACK(patience) == nil { // else there is no listener
+			h.hands = append(h.hands, half...)
+		}
+	}},
+	{"ACK", 5, func(h *history) { h.shake((*packets.Handshake).ACK) }},
+	{"RST", 2, func(h *history) { h.shake((*packets.Handshake).RST) }},
+	{"data in a SYN", 2, func(h *history) {
+		hand := h.peer.Handshake(netip.AddrPortFrom(h.peer.Client(h.remote, len(h.log)), 999), netip.AddrPortFrom(h.remote, h.server.Port()))
+		h.must(hand.SYNData("early"))
+		if hand.SYNACK(patience) == nil {
+			h.hands = append(h.hands, hand)
+		}
+		h.acceptAll() // a queue's length doesn't tell who is early
+	}},
 	{"drain", 3, func(h *history) { h.setDrained(h.group.Drain) }},
 	{"undrain", 6, func(h *history) { h.setDrained(h.group.Undrain) }},
 	{"policy", 3, func(h *history) { h.must(h.group.SetPolicy(Policies()[h.IntN(len(Policies()))])) }},
 	{"weight", 3, func(h *history) { h.must(h.group.SetWeight(h.worker().slot, h.IntN(300))) }},
+}
+
+// shake goes on with one of the peer's handshakes, whatever became of it.
+func (h *history) shake(do func(*packets.Handshake) error) {
+	if len(h.hands) > 0 {
+		h.must(do(h.hands[h.IntN(len(h.hands))]))
+		h.acceptAll()
+	}
 }
 
 func (h *history) setDrained(set func(int) error) { h.must(set(h.worker().slot)) }
@@ -110,17 +142,30 @@ func (h *history) step() {
 }
 
 func TestCountsOfAnyHistory(t *testing.T) {
-	for kind, where := range loopbacks {
+	kinds := map[string]struct {
+		where  setting
+		remote func(*packets.Peer) netip.Addr
+	}{
+		"v4":   {at("0.0.0.0", "127.0.0.1"), (*packets.Peer).Server4},
+		"v6":   {at("::", "::1", v6Only), (*packets.Peer).Server6},
+		"dual": {at("::", "::1", dualStack), (*packets.Peer).Server4},
+	}
+	for kind, k := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			seed := rand.Uint64()
-			h := &history{world: newWorld(t, 5, Least, where), Rand: rand.New(rand.NewPCG(seed, 0))}
+			ns := netns.New(t)
+			peer := packets.NewPeer(t, ns)
+			w := newWorld(t, 5, Least, in(ns), k.where)
+			h := &history{world: w, Rand: rand.New(rand.NewPCG(seed, 0)), peer: peer, remote: k.remote(peer)}
+			w.withFastOpen()
 			defer func() {
+				w.abort(h.hands)
 				if t.Failed() {
 					t.Logf("seed %d, events %q", seed, h.log[max(0, len(h.log)-40):])
 				}
 			}()
-			for i := range scaled(400, 80) {
+			for i := range scaled(300, 80) {
 				h.step()
 				h.agree(fmt.Sprintf("event %d, %s", i, h.log[len(h.log)-1]))
 			}
