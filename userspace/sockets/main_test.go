@@ -44,6 +44,7 @@ var roles = map[string]func(args []string) error{
 	"listen": listenRole,
 	"fetch":  fetchRole,
 	"seek":   seekRole,
+	"serve":  serveRole,
 }
 
 // poll puts what it inherited into an epoll set.

@@ -34,9 +34,9 @@ var (
 // this listener and ends in its queue, later: with TCP_DEFER_ACCEPT only when
 // the client sends. So look at the backlog again, and rescue again.
 //
-// The socket keeps its cookie, its address, its BPF storage and its options,
-// with the exception of TCP_WINDOW_CLAMP, which is 0 afterwards. It leaves
-// every socket array at the shutdown, so it has to be added again.
+// The socket keeps its cookie, its address, its BPF storage and its options
+// (the kernel forgets TCP_MAXSEG and TCP_WINDOW_CLAMP; they are set again). It
+// leaves every socket array at the shutdown, so it has to be added again.
 //
 // # What the server sees
 //
@@ -63,14 +63,20 @@ func rescue(fd int, backlog uint32) error {
 	if err != nil {
 		return err
 	}
+	options := forgotten(fd)
 	if err := shutAndListen(fd, backlog); err != nil {
 		return err
 	}
 	after, err := localAddress(fd)
-	if err != nil || after == before {
+	if err != nil {
 		return err
 	}
-	return rebind(fd, backlog, before)
+	if after != before {
+		if err := rebind(fd, backlog, before); err != nil {
+			return err
+		}
+	}
+	return options.restore(fd)
 }
 
 // rescuable returns the address of a listener that may have a group.
@@ -120,6 +126,33 @@ func rebind(fd int, backlog uint32, address netip.AddrPort) error {
 	}
 	if err := unix.Listen(fd, int(backlog)); err != nil {
 		return fmt.Errorf("listen again: %w: the listener is shut now, restart its server", err)
+	}
+	return nil
+}
+
+// kept are values of the options that a socket forgets when it is shut.
+type kept [len(forgettable)]int
+
+var forgettable = [...]int{unix.TCP_MAXSEG, unix.TCP_WINDOW_CLAMP}
+
+func forgotten(fd int) (options kept) {
+	for i, option := range forgettable {
+		options[i], _ = unix.GetsockoptInt(fd, unix.IPPROTO_TCP, option)
+	}
+	return options
+}
+
+// restore sets what has changed. What the server never set has the same default
+// again, and has to stay unset.
+func (k kept) restore(fd int) error {
+	now := forgotten(fd)
+	for i, option := range forgettable {
+		if k[i] == now[i] {
+			continue
+		}
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, option, k[i]); err != nil {
+			return fmt.Errorf("set TCP option %d to %d again: %w", option, k[i], err)
+		}
 	}
 	return nil
 }
