@@ -2,7 +2,7 @@
 /*
  * What the kernel side shares with user space: every struct here has a twin in
  * loader/abi.go, and a Go test compares the two through BTF. A change of any
- * layout is a new version of the pin folder (sockdist/v1).
+ * layout is a new version of the pin folder (sockdist/v2).
  */
 #ifndef SOCKDIST_ABI_H
 #define SOCKDIST_ABI_H
@@ -18,6 +18,7 @@ enum {
 	NAME_BYTES = 64,
 	PORTS      = 16,   /* ports that one app can be restricted to */
 	MOVED      = 262144, /* connections that changed their slot and still live */
+	PROBES     = 4096, /* connections under way to a chosen slot, a host */
 };
 
 enum policy {
@@ -35,6 +36,14 @@ enum slot_state {
 	SLOT_GONE, /* its listener was closed or shut */
 };
 
+/* Why a slot is held back from picks: bits of slot_info.hold. */
+enum hold {
+	HOLD_DRAIN = 1, /* an operator's drain, kept when another worker takes the slot */
+	HOLD_START = 2, /* its worker is not ready yet */
+	HOLD_HANG  = 4, /* its worker does not get on */
+	HOLD_LEAVE = 8, /* its worker retires */
+};
+
 /* What every pick reads of a slot: half a cache line. */
 struct slot {
 	__u64 picks;  /* new connections ever given to it; written by steer */
@@ -50,24 +59,26 @@ struct slot_info {
 	__u64 mark[2];    /* slot.picks when the epoch of that parity began */
 	__u64 migrated;   /* connections that came from a closed listener */
 	__u64 moved_out;  /* connections that left when its listener closed */
+	__u64 opened;     /* connections counted in at this use of the slot, less those that left its queue again */
+	__u64 probed;     /* picks that a probe asked for */
 	__u64 start;      /* start time of the process pid, clock ticks since boot */
 	__u32 pid;        /* who accepts */
 	__u32 state;      /* enum slot_state */
 	__u32 generation; /* unique on the host: tells this use of the slot from earlier ones */
 	__u32 weight;     /* 0 … 1000 */
 	__u32 reports;    /* 1: its worker publishes a load */
-	__u32 drained;    /* 1: an operator's drain, kept over a restart of the worker */
+	__u32 hold;       /* of enum hold; 0: picked */
 };
 
 /* Counters of a group; each early way out of a program has one. */
 struct group_counters {
 	__u64 refused;        /* all live slots full */
-	__u64 fallback;       /* came when no slot was live: to a drained one, or left to the kernel's hash */
+	__u64 fallback;       /* came when no slot was live: to a held one, or left to the kernel's hash */
 	__u64 retries;        /* a chosen slot turned out to be empty or taken */
 	__u64 migrated;       /* queued connections and handshakes given to another slot */
 	__u64 migrate_failed; /* … for which no slot was found: the kernel's hash decided */
 	__u64 stale;          /* closes of connections of an earlier use of a slot */
-	__u64 expired;        /* picks whose handshake did not finish in time */
+	__u64 probe_missed;   /* probes whose slot was gone or had changed hands, or that came too late */
 	__u64 unmarked;       /* moves whose new slot could not be remembered */
 };
 
@@ -94,7 +105,9 @@ struct group {
 	__u32 turns;     /* places in use of order[] */
 	__u32 reporting; /* bit b: block b has a slot whose worker publishes a load */
 	__u64 moved;     /* entries of the map `moved` that belong to this group */
-	__u64 pad0[2];
+	__u32 probing;   /* entries of the map `probes` that belong to this group */
+	__u32 changing;  /* 1: scales and tables are being computed anew */
+	__u64 pad0;
 
 	__u64 turn; /* of `rr`; a line of its own */
 	__u64 pad1[7];
@@ -126,10 +139,26 @@ struct origin {
 	__u32 group;
 	__u32 generation; /* 0: no slot */
 	__u8 slot;
-	__u8 told;      /* the app knows that this socket listens */
+	__u8 told;      /* the app knows that this socket listens; in the map `moved`: the connection's listener closes */
 	__u8 counted;   /* this connection is in its slot's count */
 	__u8 reuseport; /* SO_REUSEPORT was set by the bind hook */
 	__u32 app;      /* index in the map `apps`, plus one; 0: none */
+};
+
+/* The client's end of a connection that is to reach a chosen slot. */
+struct probe_key {
+	__u32 address[4]; /* IPv4 as ::ffff:a.b.c.d; network order */
+	__u32 group;
+	__u16 port; /* network order */
+	__u16 pad;
+};
+
+struct probe {
+	__u64 expires;    /* by CLOCK_MONOTONIC, in ns */
+	__u32 generation; /* of the slot's use that is meant */
+	__u8 slot;
+	__u8 picked; /* 1: steer has chosen that slot */
+	__u16 opened; /* slot at which the connection is established, plus one; 0: not yet */
 };
 
 /* Configuration of an app's bind hooks. */
@@ -161,10 +190,12 @@ struct event {
 };
 
 _Static_assert(sizeof(struct slot) == 32, "two slots a cache line");
-_Static_assert(sizeof(struct slot_info) == 80, "slot_info");
+_Static_assert(sizeof(struct slot_info) == 96, "slot_info");
 _Static_assert(sizeof(struct group_counters) == 64, "one cache line");
 _Static_assert(sizeof(struct load) == 64, "one cache line a worker");
 _Static_assert(sizeof(struct origin) == 16, "origin");
+_Static_assert(sizeof(struct probe_key) == 24, "no padding in a key");
+_Static_assert(sizeof(struct probe) == 16, "probe");
 _Static_assert(sizeof(struct event) == 48, "event");
 _Static_assert(sizeof(struct app) == 112, "app");
 _Static_assert(__builtin_offsetof(struct group, turn) == 64, "turn");

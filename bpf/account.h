@@ -51,15 +51,41 @@ static __always_inline int in_use(struct group *g, const struct origin *origin)
 static __always_inline void expect_move(struct group *g, struct sock *sk, const struct origin *origin)
 {
 	__u64 cookie = bpf_get_socket_cookie(sk);
+	struct origin fresh = *origin, *place = bpf_map_lookup_elem(&moved, &cookie);
 	int failed; /* before 6.3 only the low half of what the helper returns */
 
+	if (place) {
+		place->told = 1;
+		return;
+	}
+	fresh.told = 1;
 	fetch_add(&g->moved, 1); /* before it can be found */
-	failed = bpf_map_update_elem(&moved, &cookie, origin, BPF_NOEXIST);
+	failed = bpf_map_update_elem(&moved, &cookie, &fresh, BPF_NOEXIST);
 	if (!failed)
 		return;
 	fetch_add(&g->moved, -1);
 	if (failed != -EEXIST)
 		count_up(g->counters.unmarked);
+}
+
+/* If the connection is a probe: it got this far, and where to. */
+static __always_inline void probe_opens(struct group *g, const struct sock *sk, __u8 slot)
+{
+	struct probe_key client = {
+		.group = g->id,
+		.port = BPF_CORE_READ(sk, __sk_common.skc_dport),
+	};
+	struct probe *probe;
+
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6) {
+		BPF_CORE_READ_INTO(&client.address, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32);
+	} else {
+		client.address[2] = bpf_htonl(0xffff);
+		client.address[3] = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+	}
+	probe = bpf_map_lookup_elem(&probes, &client);
+	if (probe)
+		probe->opened = slot + 1;
 }
 
 static __always_inline void connection_opens(const struct sock *sk, struct origin *born)
@@ -80,8 +106,11 @@ static __always_inline void connection_opens(const struct sock *sk, struct origi
 	i = mask_index(origin->slot, SLOTS - 1);
 	settled = settle(g, &g->info[i], BPF_CORE_READ((struct tcp_sock *)sk, srtt_us) >> 3);
 	fetch_add(&g->slot[i].counts, ONE_CONNECTION + settled);
-	if (g->info[i].state == SLOT_GONE && origin == born)
-		expect_move(g, (struct sock *)sk, born); /* the walk over the queue may have missed it */
+	count_up(g->info[i].opened);
+	if (load_once(g->probing))
+		probe_opens(g, sk, i);
+	if (g->info[i].state == SLOT_GONE)
+		expect_move(g, (struct sock *)sk, origin); /* the walk over the queue may have missed it */
 }
 
 /* g is NULL if the group is gone. */
@@ -109,6 +138,8 @@ static __always_inline void connection_closes(const struct sock *sk, struct orig
 		if (in_use(g, origin)) {
 			i = mask_index(origin->slot, SLOTS - 1);
 			fetch_add(&g->slot[i].counts, -ONE_CONNECTION);
+			if (origin != born && origin->told && g->info[i].state == SLOT_GONE)
+				fetch_add(&g->info[i].opened, -1); /* it ended in the queue of a listener that closes */
 			lower_hint(g, i);
 		} else {
 			count_up(g->counters.stale);
@@ -121,7 +152,16 @@ static __always_inline void connection_closes(const struct sock *sk, struct orig
 struct closing_queue {
 	struct group *group;
 	struct request_sock *next;
+	struct origin origin; /* the listener's */
 };
+
+/* A connection that ended in the queue has no count any more, and no event to come. */
+static __always_inline void dead_leaves(struct group *g, const struct origin *listener, struct origin *origin)
+{
+	if (in_use(g, listener))
+		fetch_add(&g->info[mask_index(listener->slot, SLOTS - 1)].opened, -1);
+	origin->generation = 0; /* once is enough */
+}
 
 static long expect_next(__u32 n, struct closing_queue *queue)
 {
@@ -134,10 +174,14 @@ static long expect_next(__u32 n, struct closing_queue *queue)
 		return 1;
 	queue->next = request->dl_next;
 	child = request->sk;
-	if (!child || child->__sk_common.skc_state == TCP_CLOSE)
+	if (!child)
 		return 0;
 	origin = bpf_sk_storage_get(&origins, child, NULL, 0);
-	if (origin && origin->generation)
+	if (!origin || !origin->generation)
+		return 0;
+	if (child->__sk_common.skc_state == TCP_CLOSE)
+		dead_leaves(g, &queue->origin, origin);
+	else
 		expect_move(g, child, origin);
 	return 0;
 }
@@ -149,7 +193,7 @@ static long expect_next(__u32 n, struct closing_queue *queue)
  */
 static __always_inline void listener_closes(const struct sock *sk, struct origin *origin)
 {
-	struct closing_queue queue = { .group = group_of(origin) };
+	struct closing_queue queue = { .group = group_of(origin), .origin = *origin };
 	__u32 i = mask_index(origin->slot, SLOTS - 1);
 	struct group *g = queue.group;
 	struct tcp_sock *tcp;

@@ -105,6 +105,7 @@ static __always_inline void adopt_connection(struct sock *sk, int opened)
 	if (!opened)
 		return;
 	fetch_add(&g->slot[mask_index(fresh.slot, SLOTS - 1)].counts, ONE_CONNECTION);
+	count_up(g->info[mask_index(fresh.slot, SLOTS - 1)].opened);
 	count_up(adopted_connections);
 }
 

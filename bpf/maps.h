@@ -49,6 +49,15 @@ struct {
 	__type(value, struct origin);
 } moved SEC(".maps");
 
+/* Written by who may write here only: a client can't choose its slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PROBES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct probe_key);
+	__type(value, struct probe);
+} probes SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, GROUPS);

@@ -639,13 +639,15 @@ subprogram int pick_any(struct group *g, __u32 random)
 	return none_reason(g);
 }
 
-#define DRAINED (1ULL << 52)
-#define EMPTY   (1ULL << 53)
+#define NOT_PICKED (1ULL << 52)
+#define HELD_SHIFT 52 /* HOLD_START becomes bit 53, HOLD_HANG bit 54 */
+#define EMPTY      (1ULL << 55)
 
 /*
- * For who must be served by somebody: the slot that holds least, full or not; a
- * drained one if there is no other. One word a slot, the smallest wins: what is
- * wrong with it, what it holds, its turn, its number.
+ * For who must be served by somebody: the slot that holds least, full or not. If
+ * every one is held back, a draining one, else one that starts, else one that
+ * hangs. One word a slot, the smallest wins: what is wrong with it, what it
+ * holds, its turn, its number.
  */
 subprogram int pick_anyway(struct group *g, __u32 random)
 {
@@ -656,7 +658,8 @@ subprogram int pick_anyway(struct group *g, __u32 random)
 		return NO_LIVE;
 	for (i = 0; i < SLOTS; i++) {
 		word = smaller(slot_held(&g->slot[i]), ~0U) << 16 | ((i - random) & 0xff) << 8 | i;
-		word |= is_zero(load_once(g->slot[i].scale)) & DRAINED;
+		word |= is_zero(load_once(g->slot[i].scale)) & NOT_PICKED;
+		word |= (__u64)(load_once(g->info[i].hold) & (HOLD_START | HOLD_HANG)) << HELD_SHIFT;
 		word |= ~is_zero(load_once(g->info[i].state) ^ SLOT_LIVE) & EMPTY;
 		best = smaller(best, word);
 	}

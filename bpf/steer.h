@@ -3,11 +3,14 @@
  * The way of one connection through steer:
  *
  *   1. A new epoch, if it is time: picks whose handshake never ended are forgotten.
- *   2. The policy picks a slot and takes a place in it.
- *   3. All live slots full: refused at once, and counted.
- *   4. The slot's socket is selected. An empty slot is marked gone, and another is picked.
- *   5. Nothing live: the drained slot that holds least gets it. Where nobody is in
- *      any slot, the kernel's hash decides.
+ *   2. While somebody probes: if this is a probe, its slot is selected, held back
+ *      or full as it may be.
+ *   3. The policy picks a slot and takes a place in it.
+ *   4. All live slots full: refused at once, and counted.
+ *   5. The slot's socket is selected. An empty slot is marked gone, and another is picked.
+ *   6. Nothing live: of the slots that are held back, the one that holds least
+ *      gets it (see pick_anyway). Where nobody is in any slot, the kernel's hash
+ *      decides.
  *
  * A migrated connection takes the same way, except that it is never refused:
  * it had been let in before. If it was counted at the slot it leaves, its count
@@ -17,6 +20,17 @@
 #define SOCKDIST_STEER_H
 
 #define SELECTIONS 4 /* slots tried before the kernel's hash gets it */
+
+/* The source address of the packet at hand; of IPv4 only the last word is written. */
+static __always_inline int read_source(struct sk_reuseport_md *ctx, __u32 *address)
+{
+	if (ctx->eth_protocol == bpf_htons(ETH_P_IPV6)) {
+		bpf_skb_load_bytes_relative(ctx, 8, address, 16, BPF_HDR_START_NET);
+		return AF_INET6;
+	}
+	bpf_skb_load_bytes_relative(ctx, 12, &address[3], 4, BPF_HDR_START_NET);
+	return AF_INET;
+}
 
 /* The client's address: what `hash` is sticky to. IPv4 counts the same on a dual-stack listener. */
 static __always_inline __u32 client_of(struct sk_reuseport_md *ctx)
@@ -33,10 +47,8 @@ static __always_inline __u32 client_of(struct sk_reuseport_md *ctx)
 		} else {
 			address[3] = moving->dst_ip4;
 		}
-	} else if (ctx->eth_protocol == bpf_htons(ETH_P_IPV6)) {
-		bpf_skb_load_bytes_relative(ctx, 8, address, 16, BPF_HDR_START_NET);
 	} else {
-		bpf_skb_load_bytes_relative(ctx, 12, &address[3], 4, BPF_HDR_START_NET);
+		read_source(ctx, address);
 	}
 	return mix(address[0]) ^ mix(address[1] + 1) ^ mix(address[2] + 2) ^ mix(address[3] + 3);
 }
@@ -56,13 +68,17 @@ subprogram int move_count(struct group *g, __u64 connection, __u32 i, int establ
 	i = mask_index(i, SLOTS - 1);
 	from = mask_index(place->slot, SLOTS - 1);
 	generation = load_once(g->info[i].generation); /* before the count: see Group.renew */
-	if (established && generation)
+	if (established && generation) {
 		fetch_add(&g->slot[i].counts, ONE_CONNECTION);
+		count_up(g->info[i].opened);
+	}
 	if (established && in_use(g, place)) {
 		fetch_add(&g->slot[from].counts, -ONE_CONNECTION);
+		fetch_add(&g->info[from].opened, -1);
 		count_up(g->info[from].moved_out);
 	}
 	place->slot = i;
+	place->told = 0;
 	place->generation = generation;
 	return 0;
 }
@@ -81,6 +97,8 @@ static __always_inline void note_migration(struct sk_reuseport_md *ctx, struct g
 		return; /* not born yet: it will inherit from its new listener */
 	if (state != TCP_CLOSE)
 		move_count(g, bpf_get_socket_cookie(moving), i, state != TCP_SYN_RECV);
+	else
+		count_up(g->info[mask_index(i, SLOTS - 1)].opened); /* it is in the queue, and will be accepted */
 	if (state == TCP_SYN_RECV)
 		return; /* born with data in its SYN: its handshake goes on here */
 	/* Its handshake is over, so the pick it just took is not pending. */
@@ -104,6 +122,32 @@ static __always_inline int select_slot(struct sk_reuseport_md *ctx, struct group
 	return -1;
 }
 
+/* Is this a connection that a privileged process sends to a slot of its choice? Gives it that slot. */
+static __always_inline int steer_probe(struct sk_reuseport_md *ctx, struct group *g)
+{
+	struct probe_key client = { .group = g->id };
+	struct probe *probe;
+	__u32 i;
+
+	if (read_source(ctx, client.address) == AF_INET)
+		client.address[2] = bpf_htonl(0xffff);
+	bpf_skb_load_bytes(ctx, 0, &client.port, sizeof(client.port)); /* a TCP header begins with it */
+	probe = bpf_map_lookup_elem(&probes, &client);
+	if (!probe)
+		return 0;
+	i = mask_index(probe->slot, SLOTS - 1);
+	if (probe->expires > bpf_ktime_get_ns() && probe->generation == load_once(g->info[i].generation)) {
+		fetch_add(&g->slot[i].picks, 1);
+		if (!select_slot(ctx, g, i)) {
+			count_up(g->info[i].probed);
+			probe->picked = 1;
+			return 1;
+		}
+	}
+	count_up(g->counters.probe_missed);
+	return 0;
+}
+
 static __always_inline int steer_connection(struct sk_reuseport_md *ctx)
 {
 	__u32 zero = 0, random = ctx->hash, client = 0, tries;
@@ -114,6 +158,8 @@ static __always_inline int steer_connection(struct sk_reuseport_md *ctx)
 	if (!g || !published)
 		return SK_PASS; /* can't be: both are arrays with this element */
 	keep_epoch(g);
+	if (g->probing && !ctx->migrating_sk && steer_probe(ctx, g))
+		return SK_PASS;
 	if (g->policy == POLICY_HASH)
 		client = client_of(ctx);
 	for (tries = 0; tries < SELECTIONS; tries++) {

@@ -14,6 +14,7 @@ const (
 	// MaxName is the longest name of a group or app, in bytes.
 	MaxName = 63
 
+	maxProbes   = 4096
 	blockSlots  = 8
 	blocks      = MaxSlots / blockSlots
 	hashRows    = 4096
@@ -34,13 +35,15 @@ type abiSlotInfo struct {
 	Mark       [2]uint64
 	Migrated   uint64
 	MovedOut   uint64
+	Opened     uint64
+	Probed     uint64
 	Start      uint64
 	Pid        uint32
 	State      uint32
 	Generation uint32
 	Weight     uint32
 	Reports    uint32
-	Drained    uint32
+	Hold       uint32
 }
 
 type abiGroupCounters struct {
@@ -50,7 +53,7 @@ type abiGroupCounters struct {
 	Migrated      uint64
 	MigrateFailed uint64
 	Stale         uint64
-	Expired       uint64
+	ProbeMissed   uint64
 	Unmarked      uint64
 }
 
@@ -75,7 +78,9 @@ type abiGroup struct {
 	Turns     uint32
 	Reporting uint32
 	Moved     uint64
-	Pad0      [2]uint64
+	Probing   uint32
+	Changing  uint32
+	Pad0      uint64
 	Turn      uint64
 	Pad1      [7]uint64
 	Hint      [blocks]uint64
@@ -105,6 +110,21 @@ type abiOrigin struct {
 	Counted    uint8
 	Reuseport  uint8
 	App        uint32
+}
+
+type abiProbeKey struct {
+	Address [4]uint32
+	Group   uint32
+	Port    uint16
+	Pad     uint16
+}
+
+type abiProbe struct {
+	Expires    uint64
+	Generation uint32
+	Slot       uint8
+	Picked     uint8
+	Opened     uint16
 }
 
 type abiApp struct {

@@ -19,6 +19,7 @@ import (
 var twins = map[string]any{
 	"slot": abiSlot{}, "slot_info": abiSlotInfo{}, "group_counters": abiGroupCounters{}, "group_meta": abiGroupMeta{},
 	"group": abiGroup{}, "load": abiLoad{}, "loads": abiLoads{}, "origin": abiOrigin{}, "app": abiApp{},
+	"probe": abiProbe{}, "probe_key": abiProbeKey{},
 }
 
 func objectOf(t *testing.T) *ebpf.CollectionSpec {
@@ -117,7 +118,7 @@ func structTwin(name string) reflect.Type {
 func TestABIOfMaps(t *testing.T) {
 	spec := objectOf(t)
 	values := map[string]string{objectMapSlots: "group", objectMapLoads: "loads", objectMapApp: "app",
-		objectMapOrigins: "origin", objectMapMoved: "origin", objectMapAccepted: "origin"}
+		objectMapOrigins: "origin", objectMapMoved: "origin", objectMapAccepted: "origin", objectMapProbes: "probe"}
 	for name, want := range values {
 		m := spec.Maps[name]
 		value, ok := btf.UnderlyingType(m.Value).(*btf.Struct)
@@ -129,7 +130,7 @@ func TestABIOfMaps(t *testing.T) {
 		}
 	}
 	sizes := map[string]uint32{objectMapSlots: 1, objectMapLoads: 1, objectMapApp: 1,
-		objectMapSockets: MaxSlots, objectMapGroups: MaxGroups, objectMapApps: MaxApps}
+		objectMapSockets: MaxSlots, objectMapProbes: maxProbes, objectMapGroups: MaxGroups, objectMapApps: MaxApps}
 	for name, want := range sizes {
 		if got := spec.Maps[name].MaxEntries; got != want {
 			t.Errorf("map %s has %d entries, not %d", name, got, want)
@@ -156,7 +157,9 @@ func TestABIConstants(t *testing.T) {
 	want := map[string]int{
 		"SLOTS": MaxSlots, "BLOCK": blockSlots, "BLOCKS": blocks, "ROWS": hashRows, "ORDER": orderPlaces,
 		"GROUPS": MaxGroups, "APPS": MaxApps, "NAME_BYTES": MaxName + 1, "PORTS": MaxPorts,
-		"MOVED":        int(objectOf(t).Maps[objectMapMoved].MaxEntries),
+		"MOVED":  int(objectOf(t).Maps[objectMapMoved].MaxEntries),
+		"PROBES": maxProbes, "HOLD_DRAIN": int(HoldDrain), "HOLD_START": int(HoldStart),
+		"HOLD_HANG": int(HoldHang), "HOLD_LEAVE": int(HoldLeave),
 		"POLICY_LEAST": int(Least), "POLICY_P2C": int(P2C), "POLICY_RR": int(RR),
 		"POLICY_RANDOM": int(Random), "POLICY_HASH": int(Hash),
 		"SLOT_FREE": int(Free), "SLOT_LIVE": int(Live), "SLOT_DRAINING": int(Draining), "SLOT_GONE": int(Gone),
@@ -165,7 +168,7 @@ func TestABIConstants(t *testing.T) {
 	if got := enumerators(t, header(t)); !maps.Equal(got, want) {
 		t.Errorf("in C %v\nin Go %v", got, want)
 	}
-	if len(policyNames) != int(Hash)+1 || len(stateNames) != int(Gone)+1 {
+	if len(policyNames) != int(Hash)+1 || len(stateNames) != int(Starting)+1 {
 		t.Errorf("%d policies and %d states have names", len(policyNames), len(stateNames))
 	}
 }

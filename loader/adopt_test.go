@@ -12,6 +12,7 @@ import (
 // another in its place. All workers get slots in that one.
 func (w *world) before(f func()) {
 	w.t.Helper()
+	w.incomplete = true // what was accepted and closed before is not opened
 	w.must(w.group.Unsteer(w.workers[0].fd))
 	w.must(w.group.Destroy())
 	w.group.Close()

@@ -14,7 +14,7 @@ import (
 
 const (
 	bpffsDefault = "/sys/fs/bpf"
-	layout       = "v1"
+	layout       = "v2"
 )
 
 // pinFolder is the folder that holds the layout version. It may not be there

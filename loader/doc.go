@@ -4,11 +4,12 @@
 //
 // All state is in the kernel, pinned under a folder of bpffs (mode 0700):
 //
-//	sockdist/v1/
+//	sockdist/v2/
 //	  host/            one a host: counts connections, wherever they live
 //	    account …      links: tp_btf/inet_sock_set_state, twice (see bpf/account.h)
 //	    origins        socket-local storage: which slot a listener belongs to
 //	    moved          connections that were migrated from an accept queue
+//	    probes         connections under way to a chosen slot
 //	    groups, apps   maps of maps: index -> a group's slots, an app's events
 //	    generation     the last generation number given to a slot
 //	  groups/NAME/     one a group

@@ -38,6 +38,7 @@ func TestCountsWithFastOpen(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, 4, Least, where)
+			w.incomplete = true
 			w.withFastOpen()
 			w.must(w.ns.Do(func() error {
 				for range 40 {
@@ -67,6 +68,7 @@ func early(t *testing.T, n int) (*world, []*packets.Handshake) {
 	ns := netns.New(t)
 	peer := packets.NewPeer(t, ns)
 	w := newWorld(t, 4, Least, in(ns), at("0.0.0.0", "127.0.0.1"))
+	w.incomplete = true
 	w.withFastOpen()
 	var all []*packets.Handshake
 	for i := range n {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 )
@@ -79,7 +80,7 @@ func (h *Host) CreateGroup(spec GroupSpec) (g *Group, err error) {
 
 func (h *Host) pinGroup(tmp string, spec GroupSpec, maps *hostMaps) error {
 	var objects groupObjects
-	if err := load(&objects, map[string]*ebpf.Map{"moved": maps.Moved}); err != nil {
+	if err := load(&objects, map[string]*ebpf.Map{"moved": maps.Moved, "probes": maps.Probes}); err != nil {
 		return err
 	}
 	defer closeAll(objects.Steer, objects.Sockets, objects.Slots, objects.Loads)
@@ -220,6 +221,9 @@ func (g *Group) exclusive() (unlock func(), err error) {
 		err = errors.Join(err, g.host.removeIfEmpty())
 		unlock()
 		return nil, err
+	}
+	if atomic.LoadUint32(&g.memory.value.Changing) != 0 {
+		g.memory.value.reweigh()
 	}
 	return unlock, nil
 }

@@ -88,6 +88,7 @@ var events = []struct {
 	}},
 	{"listener gets its slot anew", 3, func(h *history) {
 		if w := h.worker(); w.open {
+			h.incomplete = true
 			h.must(h.group.Remove(w.slot))
 			h.add(w)
 			h.adopt(h.owners())
@@ -104,6 +105,7 @@ var events = []struct {
 	{"RST", 2, func(h *history) { h.shake((*packets.Handshake).RST) }},
 	{"data in a SYN", 2, func(h *history) {
 		hand := h.peer.Handshake(netip.AddrPortFrom(h.peer.Client(h.remote, len(h.log)), 999), netip.AddrPortFrom(h.remote, h.server.Port()))
+		h.incomplete = true
 		h.must(hand.SYNData("early"))
 		if hand.SYNACK(patience) == nil {
 			h.hands = append(h.hands, hand)

@@ -30,6 +30,7 @@ type Host struct {
 type hostMaps struct {
 	Origins *ebpf.Map `ebpf:"origins"`
 	Moved   *ebpf.Map `ebpf:"moved"`
+	Probes  *ebpf.Map `ebpf:"probes"`
 	Groups  *ebpf.Map `ebpf:"groups"`
 	Apps    *ebpf.Map `ebpf:"apps"`
 }
@@ -249,7 +250,7 @@ func (h *Host) pinHost(tmp string) error {
 	if err := load(&objects, nil); err != nil {
 		return err
 	}
-	defer closeAll(objects.Origins, objects.Moved, objects.Groups, objects.Apps, objects.Account, objects.AccountAgain)
+	defer closeAll(objects.Origins, objects.Moved, objects.Probes, objects.Groups, objects.Apps, objects.Account, objects.AccountAgain)
 
 	generation, err := ebpf.NewMap(&ebpf.MapSpec{Name: "generation", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
 	if err != nil {
@@ -257,7 +258,7 @@ func (h *Host) pinHost(tmp string) error {
 	}
 	defer generation.Close()
 	pins := map[string]pinner{
-		"origins": objects.Origins, "moved": objects.Moved, "groups": objects.Groups, "apps": objects.Apps,
+		"origins": objects.Origins, "moved": objects.Moved, "probes": objects.Probes, "groups": objects.Groups, "apps": objects.Apps,
 		"generation": generation,
 	}
 	for name, program := range map[string]*ebpf.Program{"account": objects.Account, "account_again": objects.AccountAgain} {
@@ -274,7 +275,7 @@ func (h *Host) pinHost(tmp string) error {
 func (h *Host) pinnedMaps() (maps *hostMaps, err error) {
 	maps = new(hostMaps)
 	for name, m := range map[string]**ebpf.Map{
-		"origins": &maps.Origins, "moved": &maps.Moved, "groups": &maps.Groups, "apps": &maps.Apps,
+		"origins": &maps.Origins, "moved": &maps.Moved, "probes": &maps.Probes, "groups": &maps.Groups, "apps": &maps.Apps,
 	} {
 		if *m, err = ebpf.LoadPinnedMap(filepath.Join(h.dir, "host", name), nil); err != nil {
 			maps.close()
@@ -284,7 +285,7 @@ func (h *Host) pinnedMaps() (maps *hostMaps, err error) {
 	return maps, nil
 }
 
-func (m *hostMaps) close() { closeAll(m.Origins, m.Moved, m.Groups, m.Apps) }
+func (m *hostMaps) close() { closeAll(m.Origins, m.Moved, m.Probes, m.Groups, m.Apps) }
 
 // nextGeneration is a number that no slot of this host had before. The lock must be held.
 func (h *Host) nextGeneration() (uint32, error) {

@@ -158,6 +158,7 @@ func TestCountsMovedToDrained(t *testing.T) {
 func TestCountsMovedUnadopted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2, Least)
+	w.incomplete = true
 	w.must(w.group.Unsteer(w.workers[0].fd))
 	w.must(w.group.Destroy())
 	w.group.Close()

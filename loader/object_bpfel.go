@@ -24,6 +24,7 @@ const (
 	objectMapLoads              = "loads"
 	objectMapMoved              = "moved"
 	objectMapOrigins            = "origins"
+	objectMapProbes             = "probes"
 	objectMapQueued             = "queued"
 	objectMapSlots              = "slots"
 	objectMapSockets            = "sockets"
@@ -110,6 +111,7 @@ type objectMapSpecs struct {
 	Loads    *ebpf.MapSpec `ebpf:"loads"`
 	Moved    *ebpf.MapSpec `ebpf:"moved"`
 	Origins  *ebpf.MapSpec `ebpf:"origins"`
+	Probes   *ebpf.MapSpec `ebpf:"probes"`
 	Queued   *ebpf.MapSpec `ebpf:"queued"`
 	Slots    *ebpf.MapSpec `ebpf:"slots"`
 	Sockets  *ebpf.MapSpec `ebpf:"sockets"`
@@ -152,6 +154,7 @@ type objectMaps struct {
 	Loads    *ebpf.Map `ebpf:"loads"`
 	Moved    *ebpf.Map `ebpf:"moved"`
 	Origins  *ebpf.Map `ebpf:"origins"`
+	Probes   *ebpf.Map `ebpf:"probes"`
 	Queued   *ebpf.Map `ebpf:"queued"`
 	Slots    *ebpf.Map `ebpf:"slots"`
 	Sockets  *ebpf.Map `ebpf:"sockets"`
@@ -167,6 +170,7 @@ func (m *objectMaps) Close() error {
 		m.Loads,
 		m.Moved,
 		m.Origins,
+		m.Probes,
 		m.Queued,
 		m.Slots,
 		m.Sockets,

@@ -53,11 +53,13 @@ type State uint32
 const (
 	Free     State = iota // nobody is in it
 	Live                  // it gets new connections
-	Draining              // it gets none, and keeps those it has
+	Draining              // it gets none, and keeps those it has: drained, leaving, or of weight 0
 	Gone                  // its listener was closed or shut
+	Ejected               // it gets none: its worker hangs
+	Starting              // it gets none yet
 )
 
-var stateNames = [...]string{Free: "free", Live: "live", Draining: "draining", Gone: "gone"}
+var stateNames = [...]string{Free: "free", Live: "live", Draining: "draining", Gone: "gone", Ejected: "ejected", Starting: "starting"}
 
 func (s State) String() string {
 	if int(s) < len(stateNames) {

@@ -17,18 +17,30 @@ type Listener struct {
 
 	// Reports: the worker publishes a load. Its slot's block is then read at every pick.
 	Reports bool
+
+	// Hold keeps new connections away from the slot from the beginning, until Unhold.
+	Hold Hold
 }
 
 // Add gives the listener a slot and returns it: slot, or the lowest free one if
 // slot is negative. A slot that is gone can be taken again by its number, and
-// keeps the weight, maximum and drain that an operator gave it. Adding a
-// listener that has a slot already returns that one. Connections born from the
-// listener from now on are counted; see Adopt for earlier ones.
+// keeps the weight, maximum and drain that an operator gave it. Connections born
+// from the listener from now on are counted; see Adopt for earlier ones.
+//
+// Adding a listener that has a slot already returns that one; l.Hold is then not
+// looked at. That goes for a listener which was shut and listens again too: its
+// slot is no longer gone, and it keeps its generation, holds and counts, for the
+// connections that it had accepted are still its own.
 //
 // Errors wrap ErrSlotTaken, ErrFull, ErrMPTCP, ErrNotListening, ErrNotShared,
 // and ErrSteered if the socket is in a socket array that is not the group's.
 func (g *Group) Add(slot int, l Listener) (got int, err error) {
 	defer wrap(&err, "group %s: add socket", g.name)
+	if l.Hold != 0 {
+		if err := l.Hold.check(); err != nil {
+			return 0, err
+		}
+	}
 	cookie, err := checkListener(l.FD)
 	if err != nil {
 		return 0, err
@@ -40,6 +52,9 @@ func (g *Group) Add(slot int, l Listener) (got int, err error) {
 	defer unlock()
 
 	if has, ok := g.slotOf(cookie); ok {
+		if err := g.revive(has, cookie, l.FD); err != nil {
+			return 0, fmt.Errorf("slot %d: %w", has, err)
+		}
 		g.describe(has, l)
 		g.memory.value.reweigh() // who gave it the slot may have been killed before
 		return has, nil
@@ -78,15 +93,27 @@ func checkListener(fd int) (cookie uint64, err error) {
 	return cookie, nil
 }
 
-// slotOf is the slot that the listener has.
+// slotOf is the slot that the listener has, or had when it was shut.
 func (g *Group) slotOf(cookie uint64) (int, bool) {
 	for i := range g.memory.value.Slot {
-		state := g.state(i)
-		if (state == Live || state == Draining) && g.memory.value.Slot[i].Cookie == cookie {
+		if g.state(i) != Free && g.memory.value.Slot[i].Cookie == cookie {
 			return i, true
 		}
 	}
 	return 0, false
+}
+
+// revive brings a listener that was shut and listens again back into its slot.
+// Its socket still says which use of the slot it belongs to.
+func (g *Group) revive(slot int, cookie uint64, fd int) error {
+	if g.state(slot) != Gone {
+		return nil
+	}
+	if err := g.put(slot, cookie, fd); err != nil {
+		return err
+	}
+	atomic.StoreUint32(&g.memory.value.Info[slot].State, uint32(Live))
+	return nil
 }
 
 func (g *Group) state(slot int) State {
@@ -106,7 +133,7 @@ func (g *Group) vacant(slot int) (int, error) {
 	for i := range MaxSlots {
 		if g.state(i) == Free {
 			m := g.memory.value
-			m.Info[i].Weight, m.Info[i].Drained, m.Slot[i].Max = DefaultWeight, 0, noMax
+			m.Info[i].Weight, m.Info[i].Hold, m.Slot[i].Max = DefaultWeight, 0, noMax
 			return i, nil
 		}
 	}
@@ -137,6 +164,7 @@ func (g *Group) occupy(slot int, cookie uint64, l Listener) error {
 	m := g.memory.value
 	atomic.StoreUint64(&m.Slot[slot].Cookie, cookie)
 	g.describe(slot, l)
+	atomic.StoreUint32(&m.Info[slot].Hold, m.Info[slot].Hold&uint32(HoldDrain)|uint32(l.Hold))
 	atomic.StoreUint32(&m.Info[slot].State, uint32(Live))
 	m.reweigh()
 	return nil
@@ -154,6 +182,7 @@ func (g *Group) renew(slot int, generation uint32, maps *hostMaps) error {
 		}
 		atomic.AddUint64(counts, -uint64(uint32(atomic.LoadUint64(counts))))
 	}
+	atomic.StoreUint64(&m.Info[slot].Opened, 0)
 	atomic.StoreUint32(current, generation)
 	return nil
 }
@@ -239,24 +268,6 @@ func (g *Group) Remove(slot int) error {
 			return err
 		}
 		return g.renew(slot, generation, maps)
-	})
-}
-
-// Drain keeps new connections away from a slot. If all slots are drained, they
-// are served all the same, by the one that has least: a connection is not
-// refused for it.
-func (g *Group) Drain(slot int) error {
-	return g.change("drain", slot, func(m *abiGroup) error {
-		m.Info[slot].Drained = 1
-		return nil
-	})
-}
-
-// Undrain ends a Drain.
-func (g *Group) Undrain(slot int) error {
-	return g.change("undrain", slot, func(m *abiGroup) error {
-		m.Info[slot].Drained = 0
-		return nil
 	})
 }
 

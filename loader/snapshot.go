@@ -14,11 +14,12 @@ type Snapshot struct {
 	Taken time.Time
 
 	Refused       uint64 // connections refused because all live slots were full
-	Fallback      uint64 // connections that came when no slot was live: a drained one got them
+	Fallback      uint64 // connections that came when no slot was live: a held one got them
 	Migrated      uint64 // queued connections and handshakes moved from a closed listener to another slot
 	MigrateFailed uint64 // … for which no slot was found
 	Retries       uint64 // picks of a slot whose socket had just gone
 	Stale         uint64 // closes of connections from an earlier use of a slot
+	ProbeMissed   uint64 // connections of Dial whose slot was gone; the policy decided
 	Unmarked      uint64 // moves that stayed in the old slot's count, because the table of moves was full
 
 	Slots []Slot // those in use, by number
@@ -31,6 +32,7 @@ type Slot struct {
 	Start       uint64 // its start time
 	Cookie      uint64 // of its listener
 	State       State
+	Hold        Hold // why it gets no new connections; 0 if it does
 	Generation  uint32
 	Weight      int
 	Max         uint32 // 0: any number
@@ -38,8 +40,15 @@ type Slot struct {
 	Pending     uint64
 	Load        uint64
 	Picks       uint64 // since the group was made
-	Migrated    uint64 // connections that came from closed listeners
-	MovedOut    uint64 // connections that left when its listener closed
+	Probed      uint64 // of these, those that Dial asked for
+
+	// Opened is how many connections were counted in since the listener got the
+	// slot, less those that left its accept queue for another slot. So Opened
+	// minus the length of the queue is how many its worker has accepted.
+	Opened uint64
+
+	Migrated uint64 // connections that came from closed listeners
+	MovedOut uint64 // connections that left when its listener closed
 }
 
 // snapshotTries bounds the search for a moment at which nothing changes.
@@ -71,7 +80,7 @@ func (m *abiGroup) copyTo(to *abiGroup) {
 }
 
 func (g *Group) snapshotOf(m *abiGroup) Snapshot {
-	s := Snapshot{Spec: specOf(m), Taken: time.Now(), Refused: m.Counters.Refused, Fallback: m.Counters.Fallback,
+	s := Snapshot{Spec: specOf(m), Taken: time.Now(), Refused: m.Counters.Refused, Fallback: m.Counters.Fallback, ProbeMissed: m.Counters.ProbeMissed,
 		Migrated: m.Counters.Migrated, MigrateFailed: m.Counters.MigrateFailed, Retries: m.Counters.Retries,
 		Stale: m.Counters.Stale, Unmarked: m.Counters.Unmarked}
 	epochs := m.epochsSince()
@@ -85,14 +94,11 @@ func (g *Group) snapshotOf(m *abiGroup) Snapshot {
 
 func (g *Group) slotAt(m *abiGroup, i, epochs int) Slot {
 	slot, info := &m.Slot[i], &m.Info[i]
-	s := Slot{Slot: i, PID: int(info.Pid), Start: info.Start, Cookie: slot.Cookie, State: State(info.State),
+	s := Slot{Slot: i, PID: int(info.Pid), Start: info.Start, Cookie: slot.Cookie, State: info.state(), Hold: Hold(info.Hold),
 		Generation: info.Generation, Weight: int(info.Weight), Max: slot.Max, Connections: uint64(uint32(slot.Counts)),
-		Pending: m.pending(i, epochs), Picks: slot.Picks, Migrated: info.Migrated, MovedOut: info.MovedOut}
+		Pending: m.pending(i, epochs), Picks: slot.Picks, Migrated: info.Migrated, MovedOut: info.MovedOut, Opened: info.Opened, Probed: info.Probed}
 	if s.Max == noMax {
 		s.Max = 0
-	}
-	if s.State == Live && (info.Drained != 0 || info.Weight == 0) {
-		s.State = Draining
 	}
 	if info.Reports != 0 {
 		s.Load = atomic.LoadUint64(&g.load.value.Slot[i].Load)

@@ -129,8 +129,29 @@ func (w *world) agreeBut(what string, dead map[int]int) {
 				return fmt.Errorf("slots have %v, sock_diag says %v", w.counted(), truth)
 			}
 		}
-		return nil
+		return w.acceptedAgree()
 	})
+}
+
+// acceptedAgree checks that what a slot opened, without its queue, is what its
+// worker has ever accepted. Where connections are older than the group, or not
+// established yet, that can't be said.
+func (w *world) acceptedAgree() error {
+	if w.incomplete {
+		return nil
+	}
+	queues, err := w.queueLengths()
+	if err != nil {
+		return err
+	}
+	for _, s := range w.snapshot().Slots {
+		for _, worker := range w.workers {
+			if worker.slot == s.Slot && int(s.Opened) != queues[s.Slot]+worker.took {
+				return fmt.Errorf("slot %d opened %d, %d of them are queued, and %d were accepted", s.Slot, s.Opened, queues[s.Slot], worker.took)
+			}
+		}
+	}
+	return nil
 }
 
 // empty waits until no slot has a connection.

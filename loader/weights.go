@@ -123,8 +123,11 @@ func draw(row, slot int) uint64 {
 }
 
 // reweigh computes all that depends on who is in the group and at what weight,
-// and stores it where the programs read it. The lock must be held.
+// and stores it where the programs read it. The lock must be held. If the
+// process is killed in the middle, the next that has the lock does it again.
 func (m *abiGroup) reweigh() {
+	atomic.StoreUint32(&m.Changing, 1)
+	defer atomic.StoreUint32(&m.Changing, 0)
 	var slots, weights []int
 	highest := 0
 	for i := range m.Info {
@@ -139,7 +142,7 @@ func (m *abiGroup) reweigh() {
 	m.setOrder(order(slots, weights))
 	for n, scale := range scales(weights) {
 		info := &m.Info[slots[n]]
-		if State(atomic.LoadUint32(&info.State)) != Live || info.Drained != 0 {
+		if State(atomic.LoadUint32(&info.State)) != Live || info.Hold != 0 {
 			scale = 0
 		}
 		atomic.StoreUint32(&m.Slot[slots[n]].Scale, scale)

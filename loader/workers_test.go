@@ -17,6 +17,7 @@ type worker struct {
 	cookie   uint64
 	address  netip.AddrPort
 	accepted []*end
+	took     int // connections that it ever accepted
 	open     bool
 }
 
@@ -116,6 +117,7 @@ func (w *worker) accept() (*end, error) {
 		return nil, err
 	}
 	w.accepted = append(w.accepted, e)
+	w.took++
 	return e, nil
 }
 

@@ -56,6 +56,8 @@ type world struct {
 	former  []*end // of workers whose slot has another listener now: not counted
 	options []socketOption
 
+	incomplete bool // what workers accepted is not what slots opened: see acceptedAgree
+
 	mu      sync.Mutex
 	clients []*end
 }

@@ -1,0 +1,138 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// rescue moves the slot's queue to others, as for a worker that hangs: through
+// a duplicate of its listener, which listens again at once.
+func (w *world) rescue(slot int) {
+	w.t.Helper()
+	again, err := unix.FcntlInt(uintptr(w.workers[slot].fd), unix.F_DUPFD_CLOEXEC, 0)
+	w.must(err)
+	defer unix.Close(again)
+	w.must(unix.Shutdown(again, unix.SHUT_RDWR))
+	// One that was bound to port 0 has lost its port now, though getsockname still says it.
+	if err := unix.Bind(again, sockaddr(w.workers[slot].address)); !errors.Is(err, unix.EINVAL) {
+		w.must(err)
+	}
+	w.must(unix.Listen(again, 4096))
+	if got, err := w.group.Add(-1, Listener{FD: again, PID: w.workers[slot].listener().PID}); got != slot || err != nil {
+		w.t.Fatalf("the listener of slot %d got slot %d, %v", slot, got, err)
+	}
+}
+
+// A listener that was shut and listens again has its slot as before, with what
+// it had accepted.
+func TestReviveKeepsCounts(t *testing.T) {
+	for kind, where := range loopbacks {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 3, Least, where)
+			w.connect(30)
+			w.workers[0].acceptAll(t)
+			clients := w.connect(30)
+			w.must(w.group.Hold(0, HoldHang))
+			before := w.slot(0)
+			w.rescue(0)
+			w.agree("rescued")
+			after := w.slot(0)
+			if after.Generation != before.Generation || after.Hold != HoldHang || after.State != Ejected || after.Picks != before.Picks {
+				t.Errorf("before %+v\nafter %+v", before, after)
+			}
+			if after.Connections != 10 || after.Opened != 10 || after.MovedOut != 10 {
+				t.Errorf("10 were accepted and 10 queued: %+v", after)
+			}
+			w.must(w.group.Unhold(0, HoldHang))
+			w.connect(30)
+			w.agree("it gets connections again")
+			if s := w.slot(0); s.Connections != 30 {
+				t.Errorf("the least loaded slot has %d of 30 connections", s.Connections)
+			}
+			w.rescue(0)
+			w.agree("rescued again")
+			w.acceptAll()
+			w.each("closed by clients", clients, closeEnd)
+			if s := w.snapshot(); s.Stale != 0 || s.Unmarked != 0 || s.MigrateFailed != 0 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// Rescues lose nothing and miscount nothing while connections come, are
+// accepted and end: what the slots say is what sock_diag says, each time.
+func TestReviveUnderLoad(t *testing.T) {
+	for kind, where := range loopbacks {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 4, Least, where)
+			for round := range scaled(12, 3) {
+				w.stormWhile(func() {
+					for range 4 {
+						w.rescue(round % 4)
+						time.Sleep(5 * time.Millisecond)
+					}
+				})
+				w.agree(fmt.Sprintf("round %d", round))
+				w.acceptAll()
+				w.closeAll()
+				w.agree("closed")
+			}
+			if s := w.snapshot(); s.MigrateFailed != 0 || s.Refused != 0 || s.Unmarked != 0 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// stormWhile lets clients come and go, and workers accept, while f runs. No
+// client may fail.
+func (w *world) stormWhile(f func()) {
+	w.t.Helper()
+	over := make(chan struct{})
+	var storm sync.WaitGroup
+	until := func(do func(n int)) {
+		storm.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-over:
+					return
+				default:
+					do(n)
+				}
+			}
+		})
+	}
+	for range 2 {
+		until(func(n int) {
+			for _, e := range w.connect(1) {
+				if n%4 == 0 {
+					e.close()
+				}
+			}
+		})
+	}
+	until(func(n int) {
+		for _, worker := range w.workers {
+			e, err := worker.accept()
+			switch {
+			case errors.Is(err, unix.EINVAL): // it doesn't listen at the moment
+			case err != nil:
+				w.t.Error(err)
+			case e != nil && n%3 == 0:
+				e.reset()
+			}
+		}
+		time.Sleep(time.Millisecond)
+	})
+	f()
+	close(over)
+	storm.Wait()
+}
