@@ -78,7 +78,7 @@ func (l *loop) speak(now Moment) {
 		case d.conn == nil:
 			c := l.connect(d.at, true)
 			if c != nil && h.Life > 0 {
-				c.leaves = now.Add(time.Duration(h.random.ExpFloat64() * float64(h.Life)))
+				c.leaves = now.Add(time.Duration((0.5 + h.random.Float64()) * float64(h.Life)))
 			}
 		case d.conn.serial == d.serial:
 			l.ask(d.conn, d.at)

@@ -44,8 +44,8 @@ type Held struct {
 	// Least and Most bound the pause between an answer and the next question;
 	// both 0: 200 to 500 ms.
 	Least, Most time.Duration
-	// Life is how long one lives on average, exponentially distributed, until
-	// the client closes it and opens another; 0: until the end.
+	// Life is how long one lives on average, between half and one and a half of
+	// it, until the client closes it and opens another; 0: until the end.
 	Life time.Duration
 }
 
