@@ -32,6 +32,15 @@ func completeGroups(env *environment) (names []string) {
 	return append(groups, apps...)
 }
 
+func completeApps(env *environment) []string {
+	host, err := env.host()
+	if err != nil {
+		return nil
+	}
+	apps, _ := host.Apps()
+	return apps
+}
+
 func completeSlots(env *environment) (slots []string) {
 	host, err := env.host()
 	if err != nil {

@@ -41,7 +41,7 @@ func report(env *environment, err error) int {
 		return exitDone
 	}
 	fmt.Fprintln(env.err, "sockdist:", oneLine(err))
-	if lines, ok := startFailure(err); ok && len(lines) > 0 {
+	if lines := lastWords(err); len(lines) > 0 {
 		fmt.Fprintln(env.err, "  "+strings.Join(lines, "\n  "))
 	}
 	var verifier *ebpf.VerifierError

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -21,6 +25,18 @@ type kernel struct {
 }
 
 func (k *kernel) Open(app control.App) (control.Steering, error) {
+	if app.TakeOver {
+		s, err := k.resume(app)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return s, err
+		}
+		// The pins are gone: bpffs was unmounted, or its folder removed.
+	}
+	return k.begin(app)
+}
+
+// begin makes the kernel side of an app.
+func (k *kernel) begin(app control.App) (control.Steering, error) {
 	if err := k.clear(app.Name); err != nil {
 		return nil, err
 	}
@@ -35,6 +51,33 @@ func (k *kernel) Open(app control.App) (control.Steering, error) {
 		return nil, err
 	}
 	return &steering{kernel: k, app: pinned, events: events, groups: make(map[sockets.Group]*loader.Group)}, nil
+}
+
+// resume opens the kernel side that an earlier supervisor of the app left.
+func (k *kernel) resume(app control.App) (control.Steering, error) {
+	pinned, err := k.host.App(app.Name)
+	if err != nil {
+		return nil, err
+	}
+	events, err := openEvents(pinned)
+	if err != nil {
+		pinned.Close()
+		return nil, err
+	}
+	s := &steering{kernel: k, app: pinned, events: events, groups: make(map[sockets.Group]*loader.Group)}
+	groups, err := allGroups(k.host)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	for _, g := range groups {
+		spec := g.Spec()
+		if spec.App != app.Name {
+			g.Close()
+			continue
+		}
+		s.groups[sockets.Group{Address: spec.Address, V6Only: spec.V6Only}] = g
+	}
+	return s, nil
 }
 
 func openEvents(app *loader.App) (*loader.Events, error) {
@@ -112,7 +155,7 @@ func (s *steering) Adopt(slot int, where sockets.Group, l control.Listener) erro
 
 // add replaces what the slot had: a worker that closed its listener and opened another.
 func add(g *loader.Group, slot int, l control.Listener) error {
-	listener := loader.Listener{FD: l.FD, PID: l.PID, Start: l.Start}
+	listener := loader.Listener{FD: l.FD, PID: l.PID, Start: l.Start, Hold: holdOf(l.Hold)}
 	_, err := g.Add(slot, listener)
 	if errors.Is(err, loader.ErrSlotTaken) {
 		return fmt.Errorf("the worker listens twice on this address, and only one of the two is steered: %w", err)
@@ -231,14 +274,71 @@ func (s *steering) Release(slot int, where sockets.Group) error {
 	return ignoreNoSlot(g.Remove(slot))
 }
 
-func (s *steering) Drain(slot int) error {
+func (s *steering) Hold(slot int, why control.Hold) error {
+	return s.eachGroup(func(g *loader.Group) error { return ignoreNoSlot(g.Hold(slot, holdOf(why))) })
+}
+
+func (s *steering) Unhold(slot int, why control.Hold) error {
+	return s.eachGroup(func(g *loader.Group) error { return ignoreNoSlot(g.Unhold(slot, holdOf(why))) })
+}
+
+func (s *steering) eachGroup(do func(*loader.Group) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all error
 	for _, g := range s.groups {
-		all = errors.Join(all, ignoreNoSlot(g.Drain(slot)))
+		all = errors.Join(all, do(g))
 	}
 	return all
+}
+
+// holds are the loader's names for the supervisor's reasons.
+var holds = map[control.Hold]loader.Hold{
+	control.Starting: loader.HoldStart, control.Hung: loader.HoldHang, control.Leaving: loader.HoldLeave,
+}
+
+func holdOf(why control.Hold) (hold loader.Hold) {
+	for ours, theirs := range holds {
+		if why&ours != 0 {
+			hold |= theirs
+		}
+	}
+	return hold
+}
+
+func heldFor(hold loader.Hold) (why control.Hold) {
+	for ours, theirs := range holds {
+		if hold&theirs != 0 {
+			why |= ours
+		}
+	}
+	return why
+}
+
+func (s *steering) Keep(slots []int) error {
+	return s.eachGroup(func(g *loader.Group) error {
+		snapshot, err := g.Snapshot()
+		if err != nil {
+			return err
+		}
+		var all error
+		for _, slot := range snapshot.Slots {
+			if !slices.Contains(slots, slot.Slot) {
+				all = errors.Join(all, ignoreNoSlot(g.Remove(slot.Slot)))
+			}
+		}
+		return all
+	})
+}
+
+func (s *steering) Dial(ctx context.Context, slot int, where sockets.Group) (net.Conn, error) {
+	s.mu.Lock()
+	g := s.groups[where]
+	s.mu.Unlock()
+	if g == nil {
+		return nil, fmt.Errorf("worker %d has no slot at %s: %w", slot, where.Address, loader.ErrNoSlot)
+	}
+	return g.Dial(ctx, slot, netip.AddrPort{})
 }
 
 func ignoreNoSlot(err error) error {
@@ -261,10 +361,23 @@ func (s *steering) Traffic() (map[int]control.Traffic, error) {
 			t := traffic[slot.Slot]
 			t.Connections += slot.Connections
 			t.Pending += slot.Pending
+			t.Opened += slot.Opened
+			t.Held |= heldFor(slot.Hold)
 			traffic[slot.Slot] = t
 		}
 	}
 	return traffic, nil
+}
+
+func (s *steering) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.events.Close()
+	for _, g := range s.groups {
+		g.Close()
+	}
+	s.app.Close()
+	return err
 }
 
 func (s *steering) Detach() error {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sockdist/sockdist/internal/systemd"
 	"github.com/sockdist/sockdist/loader"
 	"github.com/sockdist/sockdist/userspace/control"
 	"github.com/sockdist/sockdist/userspace/control/output"
@@ -31,6 +32,14 @@ type runFlags struct {
 	env     []string
 	grace   time.Duration
 	log     string
+
+	ready        string
+	readyTimeout time.Duration
+	hangAfter    time.Duration
+	hangGrace    time.Duration
+	onHang       string
+	memoryMax    string
+	takeOver     bool
 }
 
 func newRun(env *environment) *cobra.Command {
@@ -42,8 +51,12 @@ func newRun(env *environment) *cobra.Command {
 and the kernel gives each new connection to the copy with the fewest.
 
 A worker that dies is started again, and connections that waited in its queue
-are served by the others. SIGTERM or Ctrl-C drains, waits for connections to
+are served by the others; so they are when it hangs (--hang-after). SIGHUP
+reloads, see sockdist reload. SIGTERM or Ctrl-C drains, waits for connections to
 end (--grace), then stops the workers; a second one hurries.
+
+If sockdist itself is killed, its workers serve on. Started again with the same
+command, it takes them over, and no connection notices.
 
 Workers get SOCKDIST_SLOT (0, 1, …) and SOCKDIST_WORKERS, and, unless you set
 them, GOMAXPROCS=1 and GODEBUG=multipathtcp=0. A port on which somebody else
@@ -70,8 +83,16 @@ listens is an error.`,
 	f.BoolVar(&flags.udp, "udp", false, "let the workers share UDP ports too (the kernel's hash gives datagrams out)")
 	f.StringArrayVar(&flags.env, "env", nil, "set NAME=VALUE for the workers (can be repeated)")
 	f.DurationVar(&flags.grace, "grace", control.DefaultGrace, "how long to wait for connections to end before the workers are stopped")
+	f.StringVar(&flags.ready, "ready", "", "URL or path that a worker has to answer (status below 400) before it gets connections")
+	f.DurationVar(&flags.readyTimeout, "ready-timeout", control.DefaultReadyTimeout, "how long a new worker of a reload or scale has to get ready")
+	f.DurationVar(&flags.hangAfter, "hang-after", control.DefaultHangAfter, "a worker hangs that accepts nothing for this long while connections wait; 0: never")
+	f.StringVar(&flags.onHang, "on-hang", string(control.RestartHung), "what to do then: restart (eject it, kill it after --hang-grace), eject, ignore")
+	f.DurationVar(&flags.hangGrace, "hang-grace", control.DefaultHangGrace, "how long a worker that hangs has to go on before it is restarted")
+	f.StringVar(&flags.memoryMax, "memory-max", "", "the most memory that a worker may have, such as 200M; with more it is killed and started again")
+	f.BoolVar(&flags.takeOver, "take-over", false, "replace the supervisor that the app has now, and keep its workers: for an upgrade of sockdist")
 	f.StringVar(&flags.log, "log", "auto", "workers' output: plain, prefix (each line with its slot), json; auto: prefix on a terminal")
 	_ = cmd.RegisterFlagCompletionFunc("policy", cobra.FixedCompletions(policyNames(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("on-hang", cobra.FixedCompletions([]string{"restart", "eject", "ignore"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("log", cobra.FixedCompletions([]string{"auto", "plain", "prefix", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -81,8 +102,15 @@ func (e *environment) run(ctx context.Context, flags runFlags, command []string)
 	if err != nil {
 		return usageError{err}
 	}
-	config.Logger = slog.New(slog.NewTextHandler(e.err, nil))
+	config.Logger = e.logger()
 	config.Relay = []string{"/proc/self/exe", relayVerb}
+	config.RuntimeDir = e.getenv(runtimeVariable)
+	manager, err := systemd.FromEnvironment()
+	if err != nil {
+		config.Logger.Warn(err.Error())
+	}
+	defer manager.Close()
+	config.Manager = manager
 	if err := mayRun(); err != nil {
 		return err
 	}
@@ -97,7 +125,20 @@ func (e *environment) run(ctx context.Context, flags runFlags, command []string)
 	}
 	defer passSignals(supervisor)()
 	// Signals end it through the supervisor, in order; the end of the context would cut connections.
-	return supervisor.Run(context.WithoutCancel(ctx))
+	err = supervisor.Run(context.WithoutCancel(ctx))
+	if errors.Is(err, control.ErrHandedOver) {
+		return nil
+	}
+	return err
+}
+
+// logger is for a supervisor's own log.
+func (e *environment) logger() *slog.Logger {
+	level := slog.LevelInfo
+	if e.verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(e.err, &slog.HandlerOptions{Level: level}))
 }
 
 func passSignals(supervisor *control.Supervisor) (stop func()) {
@@ -115,7 +156,9 @@ func passSignals(supervisor *control.Supervisor) (stop func()) {
 }
 
 func (f runFlags) config(command []string) (c control.Config, policy loader.Policy, err error) {
-	c = control.Config{Name: f.name, Command: command, User: f.user, Pin: f.pin, Env: f.env, Grace: f.grace}
+	c = control.Config{Name: f.name, Command: command, User: f.user, Pin: f.pin, Env: f.env, Grace: f.grace,
+		Ready: f.ready, ReadyTimeout: f.readyTimeout, HangAfter: f.hangAfter, OnHang: control.OnHang(f.onHang), HangGrace: f.hangGrace,
+		TakeOver: f.takeOver}
 	if c.Name == "" {
 		c.Name = nameOf(command[0])
 	}
@@ -131,8 +174,17 @@ func (f runFlags) config(command []string) (c control.Config, policy loader.Poli
 	if err := checkAssignments(f.env); err != nil {
 		return c, 0, err
 	}
-	if f.grace < 0 {
-		return c, 0, fmt.Errorf("--grace %v: must not be negative", f.grace)
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+		least time.Duration
+	}{
+		{"grace", f.grace, 0}, {"ready-timeout", f.readyTimeout, time.Millisecond},
+		{"hang-after", f.hangAfter, 0}, {"hang-grace", f.hangGrace, time.Millisecond},
+	} {
+		if d.value < d.least {
+			return c, 0, fmt.Errorf("--%s %v: must be at least %v", d.flag, d.value, d.least)
+		}
 	}
 	if c.Log, err = output.ParseFormat(f.log); err != nil {
 		return c, 0, err
@@ -214,11 +266,15 @@ func newRelay(*environment) *cobra.Command {
 	}
 }
 
-// startFailure prints the workers' own last words under the error that quotes them.
-func startFailure(err error) (lines []string, ok bool) {
+// lastWords are what the worker printed that an error is about.
+func lastWords(err error) []string {
 	var failed *control.StartError
-	if !errors.As(err, &failed) {
-		return nil, false
+	var refused *refusedError
+	switch {
+	case errors.As(err, &failed):
+		return failed.Output
+	case errors.As(err, &refused):
+		return refused.Output
 	}
-	return failed.Output, true
+	return nil
 }

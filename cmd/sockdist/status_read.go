@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/sockdist/sockdist/loader"
 	"github.com/sockdist/sockdist/userspace/sockets"
@@ -68,6 +69,9 @@ type appStatus struct {
 	Name    string         `json:"name"`
 	PID     int            `json:"pid"` // of the supervisor; 0 if it ended
 	Workers []workerStatus `json:"workers"`
+
+	Wanted    int  `json:"wanted"` // workers; 0 if unknown
+	Reloading bool `json:"reloading"`
 }
 
 type workerStatus struct {
@@ -76,6 +80,13 @@ type workerStatus struct {
 	Process     string `json:"process"`
 	State       string `json:"state"`
 	Connections uint64 `json:"connections"`
+
+	// These are the supervisor's, "" and 0 if unknown.
+	Stage      string     `json:"stage"`      // starting, serving, leaving, down
+	Generation int        `json:"generation"` // 0 until the first reload
+	Starts     int        `json:"starts"`
+	LastExit   string     `json:"last_exit"` // how it ended before, such as "was killed by SIGKILL"
+	LastEnd    *time.Time `json:"last_end"`
 }
 
 func emptyStatus() *status { return &status{Groups: []groupStatus{}, Apps: []appStatus{}} }
@@ -109,7 +120,7 @@ func (e *environment) readStatus(name string) (*status, error) {
 		}
 		s.Groups = append(s.Groups, group)
 	}
-	return s, s.addApps(host, name, apps)
+	return s, s.addApps(host, name, apps, e.getenv(runtimeVariable))
 }
 
 // nothingPinned tells that there is no bpffs, and so no group. Asking host would mount it.
@@ -178,7 +189,7 @@ func slotOf(s loader.Slot, view namespaceView) slotStatus {
 }
 
 // addApps adds the apps that name means: all, the one of that name, or those of the groups.
-func (s *status) addApps(host *loader.Host, name string, apps []string) error {
+func (s *status) addApps(host *loader.Host, name string, apps []string, runtimeDir string) error {
 	for _, app := range apps {
 		if name != "" && name != app && !slices.ContainsFunc(s.Groups, func(g groupStatus) bool { return g.App == app }) {
 			continue
@@ -198,7 +209,9 @@ func (s *status) addApps(host *loader.Host, name string, apps []string) error {
 		if _, err := sockets.StartTime(supervisor); err != nil {
 			supervisor = 0
 		}
-		s.Apps = append(s.Apps, appStatus{Name: app, PID: supervisor, Workers: workersOf(app, s.Groups)})
+		status := appStatus{Name: app, PID: supervisor, Workers: workersOf(app, s.Groups)}
+		status.supervised(runtimeDir)
+		s.Apps = append(s.Apps, status)
 	}
 	return nil
 }
@@ -229,5 +242,7 @@ func workersOf(app string, groups []groupStatus) []workerStatus {
 
 // rank orders states by how much of its work a worker does.
 func rank(state string) int {
-	return slices.Index([]string{loader.Gone.String(), loader.Draining.String(), loader.Live.String()}, state)
+	return slices.Index([]string{
+		loader.Gone.String(), loader.Ejected.String(), loader.Draining.String(), loader.Starting.String(), loader.Live.String(),
+	}, state)
 }

@@ -37,15 +37,20 @@ func (a appStatus) line(p paint) string {
 		states[w.State]++
 	}
 	text := fmt.Sprintf("app %s: %s", p.bold(a.Name), count(len(a.Workers), "worker"))
-	for _, state := range []string{loader.Draining.String(), loader.Gone.String()} {
+	for _, state := range []string{loader.Starting.String(), loader.Draining.String(), loader.Ejected.String(), loader.Gone.String()} {
 		if n := states[state]; n > 0 {
 			text += fmt.Sprintf(", %d %s", n, state)
 		}
 	}
 	if a.PID != 0 {
-		return text + fmt.Sprintf(", supervisor %d\n", a.PID)
+		text += fmt.Sprintf(", supervisor %d\n", a.PID)
+	} else {
+		text += ", " + p.uneasy("no supervisor, so no worker is started again") + "\n"
 	}
-	return text + ", " + p.uneasy("no supervisor, so no worker is started again") + "\n"
+	for _, remark := range a.remarks() {
+		text += "  " + p.uneasy("! "+remark) + "\n"
+	}
+	return text
 }
 
 // block is a group's header, what is wrong with it, and its slots.

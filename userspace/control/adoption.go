@@ -68,9 +68,28 @@ func (l *listeners) fetchAndAdopt(w *worker, found sockets.Listener, at seat) er
 	if !described.ReusePort {
 		return errAlone
 	}
-	return l.steering.Adopt(w.slot, at.group, Listener{
-		FD: socket.FD(), PID: holder.PID, Start: began, Cookie: found.Cookie,
-	})
+	hold := w.holdAtStart()
+	if err := l.steering.Adopt(w.slot, at.group, Listener{
+		FD: socket.FD(), PID: holder.PID, Start: began, Cookie: found.Cookie, Hold: hold,
+	}); err != nil {
+		return err
+	}
+	return l.correct(w, hold)
+}
+
+// correct is for a worker that got ready, or was dismissed, while a listener of
+// it was adopted.
+func (l *listeners) correct(w *worker, held Hold) error {
+	now := w.holdAtStart()
+	if held&^now != 0 {
+		if err := l.steering.Unhold(w.slot, held&^now); err != nil {
+			return err
+		}
+	}
+	if now&^held != 0 {
+		return l.steering.Hold(w.slot, now&^held)
+	}
+	return nil
 }
 
 var (

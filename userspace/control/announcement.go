@@ -24,25 +24,29 @@ func (l *listeners) serving(g sockets.Group) []int {
 // there is.
 func (l *listeners) announce(g sockets.Group, anyway bool) {
 	slots := l.serving(g)
-	if l.announced[g] || len(slots) == 0 || (len(slots) < len(l.workers) && !anyway) {
+	workers := len(l.crew.staying())
+	if l.announced[g] || len(slots) == 0 || (len(slots) < workers && !anyway) {
 		return
 	}
 	l.announced[g] = true
 	of := ""
-	if len(slots) < len(l.workers) {
-		of = fmt.Sprintf(" of %d", len(l.workers))
+	if len(slots) < workers {
+		of = fmt.Sprintf(" of %d", workers)
 	}
 	noun := "workers"
-	if len(l.workers) == 1 {
+	if workers == 1 {
 		noun = "worker"
 	}
 	l.log.Info(fmt.Sprintf("listening on %s with %d%s %s (pids %s)", g.Address, len(slots), of, noun, l.pids(slots)))
+	l.complete()
 }
 
 func (l *listeners) pids(slots []int) string {
-	pids := make([]int, len(slots))
-	for i, slot := range slots {
-		pids[i] = l.workers[slot].pid()
+	var pids []int
+	for _, slot := range slots {
+		if w := l.crew.in(slot); w != nil {
+			pids = append(pids, w.pid())
+		}
 	}
 	return joinNumbers(pids)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,9 +22,10 @@ type Supervisor struct {
 	config  Config
 	kernel  Kernel
 	log     *slog.Logger
-	path    string   // of the command
-	account *account // nil: our own
-	cpus    []int    // to pin workers to
+	path    string    // of the command
+	account *account  // nil: our own
+	ready   *readyURL // nil: who listens is ready
+	cpus    []int     // to pin workers to
 	// onTerminal is asked at the beginning: a terminal that was closed says no.
 	onTerminal bool
 
@@ -31,11 +33,26 @@ type Supervisor struct {
 	tree      *cgroup.Tree
 	steering  Steering
 	outlet    *outlet
-	workers   []*worker
+	desk      *desk
 	listeners *listeners
+	lives     context.Context // over: processes that can't be killed are given up
+	giveUp    context.CancelFunc
+
+	crew     *crew
+	inCharge bool // workers, found or started, are ours
+
+	mu   sync.Mutex
+	goal goal
+
+	saving    sync.Mutex
+	unsaved   bool // the state could not be written down
+	forgotten bool // it isn't written down any more
 
 	began      atomic.Bool
-	manned     atomic.Bool // workers may be read from outside of Run
+	announced  sync.Once     // that the app serves
+	manned     atomic.Bool   // all that belongs to the start is done
+	changing   chan struct{} // has an element during a change
+	departures sync.WaitGroup
 	urgency    *urgency
 	failed     chan error
 	ended      chan struct{} // closed when Run returns
@@ -53,8 +70,14 @@ func New(config Config, kernel Kernel) (*Supervisor, error) {
 		return nil, err
 	}
 	s := &Supervisor{
-		config: config, kernel: kernel, log: config.Logger, path: path,
-		urgency: newUrgency(), failed: make(chan error, 1), ended: make(chan struct{}),
+		config: config, kernel: kernel, log: config.Logger, path: path, crew: newCrew(),
+		goal:     goal{workers: config.Workers},
+		changing: make(chan struct{}, 1), urgency: newUrgency(), failed: make(chan error, 1), ended: make(chan struct{}),
+	}
+	if config.Ready != "" {
+		if s.ready, err = parseReady(config.Ready); err != nil {
+			return nil, err
+		}
 	}
 	s.onTerminal = isTerminal(config.Stdout) || isTerminal(config.Stderr)
 	if config.User != "" {
@@ -75,7 +98,10 @@ func New(config Config, kernel Kernel) (*Supervisor, error) {
 // it ends too, without waiting for connections. Whatever the reason, nothing
 // of the app is left afterwards: no process, cgroup, hook or group.
 //
-// Errors wrap [cgroup.ErrUnavailable] and [cgroup.ErrInUse], [ErrStranger], [ErrUnable],
+// Workers of an app of the name whose supervisor was killed are taken over, as
+// they are: see takeover.go.
+//
+// Errors wrap [ErrHandedOver], [cgroup.ErrUnavailable] and [cgroup.ErrInUse], [ErrStranger], [ErrUnable],
 // a [*StartError], what exec said of the command, and those of the [Kernel].
 func (s *Supervisor) Run(ctx context.Context) (err error) {
 	if s.began.Swap(true) {
@@ -84,16 +110,21 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	defer close(s.ended)
 	defer survivePipes()()
 	defer context.AfterFunc(ctx, func() { s.urgency.raise(hurried) })()
-	if s.urgency.is(stopping) {
+	if s.urgency.is(stopping) && !s.config.EndOnly {
 		return nil
 	}
 
 	var undo undoing
-	defer func() { err = errors.Join(err, undo.all()) }()
-	if err := s.prepare(&undo); err != nil {
+	defer func() {
+		err = errors.Join(err, undo.all())
+		s.forget()
+		s.desk.close(err, s.inCharge)
+	}()
+	found, err := s.prepare(&undo)
+	if err != nil {
 		return err
 	}
-	return s.serve()
+	return s.serve(found)
 }
 
 // undoing is what has to be undone, the last first.
@@ -109,20 +140,23 @@ func (u *undoing) all() error {
 	return errors.Join(failed...)
 }
 
-// prepare sets everything up that has to be there before the first worker.
-func (s *Supervisor) prepare(undo *undoing) (err error) {
-	if err := foreignListeners(s.config.Ports); err != nil {
-		return err
+// prepare sets everything up that has to be there before the first worker. It
+// returns what an earlier supervisor left.
+func (s *Supervisor) prepare(undo *undoing) (found *legacy, err error) {
+	if found, err = s.openTree(undo); err != nil {
+		return nil, err
 	}
-	if err := s.openTree(undo); err != nil {
-		return err
+	if err := foreignListeners(s.config.Ports, found.leaves()); err != nil {
+		return nil, err
 	}
-	s.steering, err = s.kernel.Open(App{Name: s.config.Name, Cgroup: s.tree.Path(), Ports: s.config.Ports})
+	s.steering, err = s.kernel.Open(App{
+		Name: s.config.Name, Cgroup: s.tree.Path(), Ports: s.config.Ports, TakeOver: len(found.workers) > 0,
+	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	undo.add(func() error {
-		err := s.steering.Detach()
+		err := s.letGo(found)
 		s.background.Wait() // the reader of events ends with Detach
 		if s.listeners != nil {
 			s.listeners.searches.Wait() // it started these
@@ -134,71 +168,91 @@ func (s *Supervisor) prepare(undo *undoing) (err error) {
 		undo.add(reapInBackground())
 	}
 	if s.outlet, err = openOutlet(&s.config); err != nil {
-		return err
+		return nil, err
 	}
 	undo.add(s.outlet.close)
-	return nil
+	s.desk = openDesk(s)
+	return found, nil
 }
 
-// openTree makes the cgroups, and refuses those in which something lives.
-func (s *Supervisor) openTree(undo *undoing) error {
+// letGo removes the kernel side, unless workers go on that nobody took over.
+func (s *Supervisor) letGo(found *legacy) error {
+	if s.leavesWorkers(found) {
+		return s.steering.Close()
+	}
+	return s.steering.Detach()
+}
+
+// openTree makes the cgroups, or finds those in which workers live.
+func (s *Supervisor) openTree(undo *undoing) (*legacy, error) {
 	mount, err := cgroup.Find()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if s.tree, err = mount.Create(s.config.Name); err != nil {
-		return err
+	if s.tree, err = s.createTree(mount); err != nil {
+		return nil, err
 	}
 	undo.add(s.tree.Close)
-
-	left, err := s.tree.Procs()
+	found, err := s.inherit()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if len(left) > 0 {
-		return fmt.Errorf("workers of an earlier app %s still run (pids %s): take another name, "+
-			"or end them with echo 1 > %s/cgroup.kill: %w", s.config.Name, joinNumbers(left), s.tree.Path(), cgroup.ErrInUse)
-	}
-	undo.add(s.tree.Remove)
-	return nil
+	undo.add(func() error { return s.removeTree(found) })
+	return found, nil
 }
 
 // serve starts the workers, and returns when they are ended.
-func (s *Supervisor) serve() error {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+func (s *Supervisor) serve(found *legacy) error {
+	s.lives, s.giveUp = context.WithCancel(context.Background())
+	s.listeners = newListeners(s.steering, &s.config, s.crew, s.fail, s.serving)
+	s.takeOver(found)
+	s.background.Go(func() { s.watch(s.lives) })
+	s.background.Go(s.watchProgress)
+	go s.feedWatchdog() // to the very end
 
-	for slot := range s.config.Workers {
-		s.workers = append(s.workers, newWorker(s, slot))
-	}
-	s.listeners = newListeners(s.steering, &s.config, s.workers, s.fail)
-	s.background.Go(func() { s.watch(ctx) })
-
-	err := s.startAll(ctx)
+	err := s.startAll()
 	if err == nil {
 		s.manned.Store(true)
+		s.save()
 		// Some may have listened before anybody read events.
 		s.listeners.scan()
+		s.resume()
 		err = s.wait()
 	}
+	if errors.Is(err, ErrHandedOver) {
+		// Who looks after a worker does nothing to it until this process ends.
+		s.forget()
+		s.inCharge = false
+		s.urgency.raise(hurried)
+		return err
+	}
+	defer s.giveUp()
 	if err != nil {
 		s.urgency.raise(hurried)
 	}
-	return errors.Join(err, s.stop(cancel))
+	defer s.urgency.raise(hurried) // the guard ends too
+	return errors.Join(err, s.stop())
 }
 
-// startAll starts each worker once. The first one that can't be started is
-// the end.
-func (s *Supervisor) startAll(ctx context.Context) error {
-	for i, w := range s.workers {
-		if _, err := w.start(); err != nil {
-			for _, w := range s.workers[i:] {
-				w.retire()
-				close(w.done)
-			}
+// startAll starts as many workers as are lacking. The first one that can't be
+// started is the end.
+func (s *Supervisor) startAll() error {
+	for len(s.crew.staying()) < s.aims().workers && !s.config.EndOnly {
+		cpu := s.freestCPU()
+		w, err := s.crew.hire(func(slot int) *worker {
+			w := newWorker(s, slot, s.aims().generation)
+			w.cpu = cpu
+			return w
+		})
+		if err != nil {
 			return err
 		}
-		go w.supervise(ctx)
+		if _, err := w.start(); err != nil {
+			w.retire()
+			s.crew.remove(w)
+			return err
+		}
+		go w.supervise(s.lives)
 	}
 	return nil
 }
@@ -235,38 +289,19 @@ func (s *Supervisor) fail(err error) {
 	}
 }
 
-// WorkerStatus is how a worker is.
-type WorkerStatus struct {
-	Slot int
-	// PID is the main process, or the last one.
-	PID     int
-	Running bool
-	// Starts is 1 for a worker that never died.
-	Starts int
-	Since  time.Time // of the last start
-}
-
-// Workers returns the workers by slot, or nothing while they are being set up.
-func (s *Supervisor) Workers() []WorkerStatus {
-	if !s.manned.Load() {
-		return nil
-	}
-	var all []WorkerStatus
-	for _, w := range s.workers {
-		all = append(all, w.status())
-	}
-	return all
-}
-
 // workerEnvironment returns the environment of the worker in a slot.
 func (s *Supervisor) workerEnvironment(slot int) []string {
-	return workerEnvironment(os.Environ(), s.config.Env, slot, s.config.Workers, s.account)
+	return workerEnvironment(os.Environ(), s.config.Env, slot, s.aims().workers, s.account)
 }
 
-// cpuOf returns the CPU that a slot's worker is pinned to, or -1.
-func (s *Supervisor) cpuOf(slot int) int {
+// freestCPU returns the one that the fewest workers are pinned to, or -1.
+func (s *Supervisor) freestCPU() int {
 	if len(s.cpus) == 0 {
 		return -1
 	}
-	return s.cpus[slot%len(s.cpus)]
+	load := make(map[int]int)
+	for _, w := range s.crew.staying() {
+		load[w.cpu]++
+	}
+	return slices.MinFunc(s.cpus, func(a, b int) int { return load[a] - load[b] })
 }

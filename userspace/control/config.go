@@ -24,6 +24,12 @@ const (
 
 	// DefaultStopTimeout stands for a zero [Config.StopTimeout].
 	DefaultStopTimeout = 10 * time.Second
+
+	// DefaultReadyTimeout stands for a zero [Config.ReadyTimeout].
+	DefaultReadyTimeout = time.Minute
+
+	// DefaultRuntimeDir stands for an empty [Config.RuntimeDir].
+	DefaultRuntimeDir = "/run/sockdist"
 )
 
 // Config says what to run. Name and Command are needed; the zero value of
@@ -58,6 +64,38 @@ type Config struct {
 	// StopTimeout is how long workers have from SIGTERM to SIGKILL.
 	StopTimeout time.Duration
 
+	// Ready is a URL, or a path, that a worker has to answer with a status
+	// below 400 before it gets connections. Empty: it has to listen.
+	Ready string
+
+	// ReadyTimeout is how long a new worker of a reload, or of a bigger crew,
+	// has to get ready.
+	ReadyTimeout time.Duration
+
+	// HangAfter is how long a worker may accept nothing while connections wait
+	// before it counts as hung; 0 means for ever. OnHang, empty for
+	// [RestartHung], is what happens then, and HangGrace how long it has to go
+	// on before it is killed.
+	HangAfter time.Duration
+	OnHang    OnHang
+	HangGrace time.Duration
+
+	// MemoryMax is the most memory that a worker may have, in bytes; with more,
+	// the kernel kills it. 0 means no limit. It takes the memory controller of
+	// cgroup v2.
+	MemoryMax uint64
+
+	// RuntimeDir is where the app's folder is, with its state and the socket
+	// on which it takes requests.
+	RuntimeDir string
+
+	// TakeOver has Run take the app over from a supervisor that runs.
+	TakeOver bool
+
+	// EndOnly has Run end the workers that an earlier supervisor left, and
+	// start none.
+	EndOnly bool
+
 	// Log is the format of what workers print.
 	Log output.Format
 
@@ -70,6 +108,9 @@ type Config struct {
 	// format that comes as one more argument. Without it this process reads
 	// by itself, and then its sudden death breaks the workers' pipes.
 	Relay []string
+
+	// Manager is told how the app is. Nil means nobody is.
+	Manager Manager
 
 	// Logger takes what the supervisor itself has to say. Nil means
 	// [slog.Default].
@@ -96,6 +137,25 @@ func (c *Config) complete() error {
 	}
 	if c.StopTimeout == 0 {
 		c.StopTimeout = DefaultStopTimeout
+	}
+	if c.ReadyTimeout == 0 {
+		c.ReadyTimeout = DefaultReadyTimeout
+	}
+	if c.HangGrace == 0 {
+		c.HangGrace = DefaultHangGrace
+	}
+	switch c.OnHang {
+	case "":
+		c.OnHang = RestartHung
+	case RestartHung, EjectHung, IgnoreHung:
+	default:
+		return fmt.Errorf("%q can't be done to a worker that hangs: take %s, %s or %s", c.OnHang, RestartHung, EjectHung, IgnoreHung)
+	}
+	if c.RuntimeDir == "" {
+		c.RuntimeDir = DefaultRuntimeDir
+	}
+	if c.Manager == nil {
+		c.Manager = unmanaged{}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -40,37 +40,41 @@ type death struct {
 	slot   int
 	exit   exit
 	output []string
+	age    time.Duration
+	at     time.Time
 }
 
 // outlive waits for the end of the main process, and ends what it leaves in
 // its leaf. The listeners of dead processes are gone, and with them their
 // picks: their slot waits for the next process, unless there won't be any.
 func (w *worker) outlive(ctx context.Context) death {
-	main, run, born := w.current()
+	l := w.current()
 	select {
-	case <-main.done:
+	case <-l.process.done:
 	case <-ctx.Done():
 		return death{slot: w.slot, exit: exit{unknown: true}}
 	}
-	life := time.Since(born)
-	w.report(main, life)
-
-	if left, err := w.home().Procs(); err == nil && len(left) > 0 {
-		w.clear(main, left)
+	d := death{slot: w.slot, exit: l.process.exit, age: time.Since(l.born), at: time.Now()}
+	d.exit.outOfMemory = w.app.ranOutOfMemory(l.leaf)
+	if w.newcomer && !isClosed(l.ready) {
+		w.retire()
 	}
-	if err := w.home().WaitEmpty(ctx); err != nil {
+	w.report(d, l)
+
+	if left, err := l.leaf.Procs(); err == nil && len(left) > 0 {
+		w.clear(d.exit, left)
+	}
+	if err := l.leaf.WaitEmpty(ctx); err != nil {
 		w.app.log.Error(err.Error())
 	}
-	if w.isRetired() {
-		w.app.listeners.release(w.slot)
-	}
-	w.note(life)
-	return death{slot: w.slot, exit: main.exit, output: w.app.outlet.detach(run)}
+	d.output = w.app.outlet.detach(l.run)
+	w.note(d)
+	return d
 }
 
-func (w *worker) report(main *process, life time.Duration) {
-	text := fmt.Sprintf("worker %d (pid %d) %s after %v", w.slot, main.pid, main.exit, life.Round(time.Millisecond))
-	if w.isRetired() {
+func (w *worker) report(d death, l *life) {
+	text := fmt.Sprintf("worker %d (pid %d) %s after %v", w.slot, l.process.pid, d.exit, d.age.Round(time.Millisecond))
+	if w.isRetired() && !d.exit.outOfMemory {
 		w.app.log.Debug(text)
 		return
 	}
@@ -78,13 +82,13 @@ func (w *worker) report(main *process, life time.Duration) {
 }
 
 // clear ends what the main process left.
-func (w *worker) clear(main *process, left []int) {
+func (w *worker) clear(how exit, left []int) {
 	if w.isRetired() {
 		w.signalOthers(unix.SIGTERM)
 		return
 	}
 	why := ""
-	if main.exit.isSuccess() {
+	if how.isSuccess() {
 		why = "; if the server puts itself into the background, tell it to stay in the foreground"
 	}
 	w.app.log.Warn(fmt.Sprintf("worker %d left processes behind (pids %s), which are killed now%s",
@@ -94,22 +98,33 @@ func (w *worker) clear(main *process, left []int) {
 	}
 }
 
-func (w *worker) note(life time.Duration) {
+func (w *worker) note(d death) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if life < earlyLife {
+	w.death = &d
+	if d.age < earlyLife {
 		w.record.early++
 	} else {
 		w.record.early = 0
 	}
 }
 
+// lastDeath returns how the worker died last, or nil.
+func (w *worker) lastDeath() *death {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.death
+}
+
 // judge ends the app when no worker has a chance to start.
 func (s *Supervisor) judge(d death) {
-	for _, w := range s.workers {
+	staying := s.crew.staying()
+	for _, w := range staying {
 		if c := w.chances(); c.listened || c.early < earlyDeaths {
 			return
 		}
 	}
-	s.fail(&StartError{Slot: d.slot, Exit: d.exit.String(), Output: d.output})
+	if len(staying) > 0 {
+		s.fail(&StartError{Slot: d.slot, Exit: d.exit.String(), Output: d.output})
+	}
 }

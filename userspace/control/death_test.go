@@ -43,7 +43,7 @@ func TestDeadWorkerStartsAgain(t *testing.T) {
 		return false
 	})
 	status := a.Workers()
-	if status[1].PID == victim || !status[1].Running || status[1].Starts != 2 || status[0].Starts != 1 {
+	if status[1].PID == victim || status[1].Stage == control.StageDown || status[1].Starts != 2 || status[0].Starts != 1 {
 		t.Errorf("status is %+v", status)
 	}
 	a.says(fmt.Sprintf("worker 1 runs again (pid %d)", status[1].PID))

@@ -12,10 +12,14 @@ type exit struct {
 	status unix.WaitStatus
 	// unknown is true when somebody else took the status.
 	unknown bool
+	// outOfMemory: the kernel killed it, because it reached its limit.
+	outOfMemory bool
 }
 
 func (e exit) String() string {
 	switch {
+	case e.outOfMemory:
+		return "was killed by the kernel because it needed more memory than --memory-max"
 	case e.unknown:
 		return "ended in an unknown way"
 	case e.status.Signaled() && e.status.CoreDump():

@@ -56,6 +56,7 @@ func newApp(t *testing.T, config control.Config, kernel *controltest.Kernel) (*a
 	if config.Stdout == nil {
 		config.Stdout, config.Stderr = a.prints, a.prints
 	}
+	config.RuntimeDir = t.TempDir()
 	config.Logger = slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 
 	var err error
@@ -155,6 +156,9 @@ func (a *app) until(what string, condition func() bool) {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+// Workers returns those there are, by slot.
+func (a *app) Workers() []control.WorkerState { return a.State().Workers }
 
 // pids returns the main processes by slot.
 func (a *app) pids() []int {

@@ -1,18 +1,22 @@
 package control
 
 import (
+	"context"
 	"errors"
+	"net"
 	"net/netip"
+	"strings"
 
 	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
 // Kernel is the kernel side of sockdist, as a supervisor sees it.
 type Kernel interface {
-	// Open puts the hooks for a new app in place, and has its events kept
-	// from then on. No worker runs yet. What an earlier supervisor left under
-	// the same name is of no use any more and is replaced: the cgroup is
-	// locked and has no process.
+	// Open puts the hooks for an app in place, and has its events kept from
+	// then on. Nobody else looks after an app of the name: the cgroup is locked.
+	// What an earlier supervisor left is of no use any more and is replaced; or,
+	// with TakeOver, is in use: no pick and no count is lost, and whatever is
+	// missing or of an older version is made anew.
 	Open(App) (Steering, error)
 }
 
@@ -25,18 +29,21 @@ type App struct {
 	// Ports are those that the workers share; none means every port that a
 	// worker binds.
 	Ports []uint16
+	// TakeOver: workers run.
+	TakeOver bool
 }
 
 // Steering is the kernel side of one app. Next is called by one goroutine, the
 // other methods by several.
 type Steering interface {
-	// Next returns the next event, and waits for it. After Detach it returns
+	// Next returns the next event, and waits for it. After Close or Detach it returns
 	// an error that wraps os.ErrClosed.
 	Next() (Event, error)
 
 	// Adopt gives a worker's listener the slot in its group. The group is
 	// made on first use. A slot whose socket has closed can be taken again,
-	// and keeps what an operator set for it. The descriptor is the caller's,
+	// and keeps what an operator set for it; a socket that was shut and listens
+	// again, or has the slot still, keeps all. The descriptor is the caller's,
 	// who closes it next: no copy of it may stay. An error that wraps
 	// ErrNotListening says that the socket closed meanwhile, one that wraps
 	// ErrUnable that no listener will ever get a slot.
@@ -45,13 +52,25 @@ type Steering interface {
 	// Release frees the slot, which won't be taken again, in the group.
 	Release(slot int, g sockets.Group) error
 
-	// Drain stops picks of the slot in all groups, unless no other slot is
-	// left. A slot that is in no group is no error.
-	Drain(slot int) error
+	// Hold keeps connections from the slot in all groups, unless no other slot
+	// is left. A slot that is in no group is no error.
+	Hold(slot int, why Hold) error
+
+	// Unhold ends what Hold began for these reasons.
+	Unhold(slot int, why Hold) error
+
+	// Keep frees every slot that isn't among these.
+	Keep(slots []int) error
+
+	// Dial connects to the worker in a slot, whatever the policy would choose.
+	Dial(ctx context.Context, slot int, g sockets.Group) (net.Conn, error)
 
 	// Traffic returns what each slot has, in all groups together. Slots with
 	// nothing may be missing.
 	Traffic() (map[int]Traffic, error)
+
+	// Close gives the kernel side up as it is, and ends Next.
+	Close() error
 
 	// Detach removes the groups, the hooks and all that was pinned for them,
 	// and ends Next.
@@ -75,6 +94,28 @@ type Listener struct {
 	Start uint64
 	// Cookie is the socket's number that is never given twice.
 	Cookie uint64
+	// Hold is what keeps connections from it at first.
+	Hold Hold
+}
+
+// Hold is a set of reasons for which a slot gets no connections.
+type Hold uint8
+
+const (
+	Starting Hold = 1 << iota // its worker isn't ready yet
+	Hung                      // its worker doesn't accept
+	Leaving                   // its worker finishes what it has, and goes
+)
+
+// String lists the reasons, as in "starting leaving".
+func (h Hold) String() string {
+	var words []string
+	for i, word := range []string{"starting", "hung", "leaving"} {
+		if h&(1<<i) != 0 {
+			words = append(words, word)
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // Traffic is what a slot has.
@@ -83,6 +124,11 @@ type Traffic struct {
 	Connections uint64
 	// Pending are picks whose handshake isn't finished.
 	Pending uint64
+	// Opened are the connections that ever came to be in the slot, less those
+	// that left it for another when its listener closed.
+	Opened uint64
+	// Held are the reasons for which it gets no connections.
+	Held Hold
 }
 
 // EventKind says what happened.

@@ -24,14 +24,16 @@ var lookAgain = []time.Duration{
 type listeners struct {
 	steering Steering
 	ports    []uint16
-	workers  []*worker
+	crew     *crew
 	log      *slog.Logger
 	fail     func(error) // ends the app
+	complete func()      // is told of every group that is announced
 
 	mu        sync.Mutex
 	byCookie  map[uint64]*place
 	byPlace   map[seat]*place
-	waiting   map[seat]bool // another socket wants the seat
+	waiting   map[seat]bool  // another socket wants the seat
+	shut      map[uint64]int // how often by us, for a moment: so many Closed events are to come
 	announced map[sockets.Group]bool
 	said      map[string]bool // what is said once
 
@@ -53,12 +55,13 @@ type place struct {
 	closed bool
 }
 
-func newListeners(steering Steering, c *Config, workers []*worker, fail func(error)) *listeners {
+func newListeners(steering Steering, c *Config, crew *crew, fail func(error), complete func()) *listeners {
 	return &listeners{
-		steering: steering, ports: c.Ports, workers: workers, log: c.Logger, fail: fail,
+		steering: steering, ports: c.Ports, crew: crew, log: c.Logger, fail: fail, complete: complete,
 		byCookie:  make(map[uint64]*place),
 		byPlace:   make(map[seat]*place),
 		waiting:   make(map[seat]bool),
+		shut:      make(map[uint64]int),
 		announced: make(map[sockets.Group]bool),
 		said:      make(map[string]bool),
 	}
@@ -140,8 +143,8 @@ func (l *listeners) missClosed(found []sockets.Listener) {
 
 // homes returns the workers by the ID of their leaf.
 func (l *listeners) homes() map[uint64]*worker {
-	homes := make(map[uint64]*worker, len(l.workers))
-	for _, w := range l.workers {
+	homes := make(map[uint64]*worker)
+	for _, w := range l.crew.all() {
 		if home := w.home(); home != nil {
 			homes[home.ID()] = w
 		}
@@ -153,6 +156,19 @@ func (l *listeners) knows(cookie uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.byCookie[cookie] != nil
+}
+
+// servedBy returns the groups in which the worker in a slot listens.
+func (l *listeners) servedBy(slot int) []sockets.Group {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var groups []sockets.Group
+	for at, p := range l.byPlace {
+		if at.slot == slot && !p.closed {
+			groups = append(groups, at.group)
+		}
+	}
+	return groups
 }
 
 // closed handles a Closed event.
@@ -168,7 +184,12 @@ func (l *listeners) vacate(cookie uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.byCookie[cookie]
-	if p == nil {
+	switch {
+	case p == nil:
+		delete(l.shut, cookie)
+		return false
+	case l.shut[cookie] > 0:
+		l.shut[cookie]--
 		return false
 	}
 	p.closed = true

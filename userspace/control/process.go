@@ -7,13 +7,18 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
-// process is a child of this process. It is waited for from its start on, by
-// a goroutine that costs no thread.
+// process is a child of this process, or of an earlier supervisor. It is waited
+// for from the start on, by a goroutine that costs no thread.
 type process struct {
-	pid  int
-	file *os.File // a pidfd, so a signal never reaches another process
+	pid   int
+	began uint64   // clock ticks since boot
+	file  *os.File // a pidfd, so a signal never reaches another process
+	// stranger: it isn't our child, and its exit status goes to another.
+	stranger bool
 
 	done chan struct{} // closed when exit is set
 	exit exit
@@ -73,10 +78,12 @@ func fork(p program) (*process, error) {
 		_, _ = unix.Wait4(pid, nil, 0, nil)
 		return nil, fmt.Errorf("start %s: make its pidfd non-blocking: %w", p.path, err)
 	}
+	began, _ := sockets.StartTime(pid) // ours until it is waited for
 	return &process{
-		pid:  pid,
-		file: os.NewFile(uintptr(pidfd), fmt.Sprintf("pidfd of %d", pid)),
-		done: make(chan struct{}),
+		pid:   pid,
+		began: began,
+		file:  os.NewFile(uintptr(pidfd), fmt.Sprintf("pidfd of %d", pid)),
+		done:  make(chan struct{}),
 	}, nil
 }
 
@@ -90,7 +97,10 @@ func (p *process) wait() {
 	if err != nil {
 		return
 	}
-	_ = conn.Read(func(uintptr) bool {
+	_ = conn.Read(func(fd uintptr) bool {
+		if p.stranger {
+			return hasEnded(int(fd))
+		}
 		for {
 			got, err := unix.Wait4(p.pid, &p.exit.status, unix.WNOHANG, nil)
 			if errors.Is(err, unix.EINTR) {
@@ -100,6 +110,24 @@ func (p *process) wait() {
 			return got == p.pid || err != nil
 		}
 	})
+}
+
+// hasEnded tells whether the process behind a pidfd is dead: then it can be read.
+func hasEnded(pidfd int) bool {
+	ready := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for {
+		_, err := unix.Poll(ready, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return err != nil || ready[0].Revents != 0
+		}
+	}
+}
+
+// endedProcess stands for one that died before anybody could open it.
+func endedProcess(pid int, began uint64) *process {
+	p := &process{pid: pid, began: began, stranger: true, done: make(chan struct{}), exit: exit{unknown: true}}
+	close(p.done)
+	return p
 }
 
 // isDone tells whether the process has ended.
@@ -114,6 +142,9 @@ func (p *process) isDone() bool {
 
 // signal does nothing to a process that is gone.
 func (p *process) signal(sig unix.Signal) error {
+	if p.file == nil {
+		return nil
+	}
 	conn, err := p.file.SyscallConn()
 	if err != nil {
 		return nil

@@ -120,6 +120,7 @@ func (s *supervisor) end() {
 		_ = s.Process.Kill()
 		_ = s.Wait()
 	}
+	_ = os.RemoveAll(filepath.Join(control.DefaultRuntimeDir, s.name))
 	mount, err := cgroup.Find()
 	if err != nil {
 		s.t.Fatal(err)
@@ -184,23 +185,35 @@ func TestWorkersOutliveTheirSupervisor(t *testing.T) {
 	}
 }
 
-// The next supervisor of the same name doesn't touch what it finds.
-func TestLeftWorkersAreRefused(t *testing.T) {
+// The next supervisor of the same name takes the workers over, and ends them.
+func TestNextSupervisorTakesOver(t *testing.T) {
 	t.Parallel()
 	address := freeAddress(t)
-	s := startSupervisor(t, nil, "-relay", os.Args[0], "serve", address)
+	s := startSupervisor(t, nil, "-relay", "-n", "2", os.Args[0], "serve", address)
 	s.printed("listening on "+address, 1)
+	before := ask(t, address)
 	if err := s.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = s.Wait()
 
-	next := exec.Command(os.Args[0], "supervise", "-name", s.name, "sleep", "600")
-	text, err := next.CombinedOutput()
-	if err == nil || !strings.Contains(string(text), "workers of an earlier app "+s.name+" still run") {
-		t.Errorf("the next one ended with %v and printed\n%s", err, text)
+	next := startSupervisor(t, nil, "-name", s.name, "-relay", "-n", "2", os.Args[0], "serve", address)
+	next.printed("took over 2 workers", 1)
+	next.printed("listening on "+address+" with 2 workers", 1)
+	if after := ask(t, address); len(strings.Fields(after)) != len(strings.Fields(before)) {
+		t.Errorf("answer %q, before it was %q", after, before)
 	}
-	ask(t, address)
+	victim := number(t, strings.Fields(ask(t, address))[1])
+	if err := unix.Kill(victim, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	next.printed("runs again", 1)
+	if err := next.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Wait(); err != nil {
+		t.Errorf("the supervisor ended with %v", err)
+	}
 }
 
 func TestProcessOne(t *testing.T) {

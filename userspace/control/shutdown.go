@@ -36,24 +36,29 @@ func (s *Supervisor) Shutdown(ctx context.Context) error {
 	}
 }
 
-// stop ends the workers. Giving up is for those that can't be killed.
-func (s *Supervisor) stop(giveUp func()) error {
-	for _, w := range s.workers {
+// stop ends the workers.
+func (s *Supervisor) stop() error {
+	s.config.Manager.Stopping("finishing connections")
+	s.urgency.raise(stopping) // changes and departures end
+	s.changing <- struct{}{}  // and no other begins
+	s.departures.Wait()
+	workers := s.crew.all()
+	for _, w := range workers {
 		w.retire()
 	}
 	if !s.urgency.is(hurried) {
-		s.drain()
+		s.drain(workers)
 		s.awaitQuiet()
 	}
 
-	failed := make([]error, len(s.workers))
+	failed := make([]error, len(workers))
 	var group sync.WaitGroup
-	for i, w := range s.workers {
+	for i, w := range workers {
 		group.Go(func() { failed[i] = s.terminate(w) })
 	}
 	group.Wait()
-	giveUp()
-	for _, w := range s.workers {
+	s.giveUp() // on those that can't be killed
+	for _, w := range workers {
 		<-w.done
 	}
 	return errors.Join(failed...)
@@ -61,9 +66,9 @@ func (s *Supervisor) stop(giveUp func()) error {
 
 // drain drains all slots. With none left that doesn't drain, the kernel side
 // picks draining ones, so clients notice nothing.
-func (s *Supervisor) drain() {
-	for _, w := range s.workers {
-		if err := s.steering.Drain(w.slot); err != nil {
+func (s *Supervisor) drain(workers []*worker) {
+	for _, w := range workers {
+		if err := s.steering.Hold(w.slot, Leaving); err != nil {
 			s.log.Error(fmt.Sprintf("drain slot %d: %v", w.slot, err))
 		}
 	}

@@ -26,8 +26,8 @@ func TestEndWaitsForConnections(t *testing.T) {
 
 	a.Signal(unix.SIGTERM)
 	a.says("waiting up to 1m0s for 3 connections")
-	if notes := a.kernel.Notes(); !slices.Contains(notes, "drain 0") || !slices.Contains(notes, "drain 1") {
-		t.Errorf("the kernel side was asked for %q, want drains", notes)
+	if notes := a.kernel.Notes(); !slices.Contains(notes, "hold 0 leaving") || !slices.Contains(notes, "hold 1 leaving") {
+		t.Errorf("the kernel side was asked for %q, want both held", notes)
 	}
 	ask(t, address) // clients notice nothing
 	if !exists(pids[0]) || !exists(pids[1]) {

@@ -1,6 +1,8 @@
 package control
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -13,26 +15,36 @@ import (
 //
 //	SIGTERM, SIGINT   end in order; the second one doesn't wait for
 //	                  connections, the third one kills
-//	SIGHUP            end in order when we began on a terminal, because then it
-//	                  was closed; else nothing
+//	SIGHUP            reload; or, when it comes because the terminal that we
+//	                  began on was closed, end in order
 //	SIGUSR1, SIGUSR2  passed on to the main process of each worker
 func (s *Supervisor) Signal(sig os.Signal) {
 	switch sig {
 	case unix.SIGTERM, unix.SIGINT:
 		s.hurryUp(sig)
 	case unix.SIGHUP:
-		if s.onTerminal {
+		if s.onTerminal && !isTerminal(s.config.Stdout) && !isTerminal(s.config.Stderr) {
 			s.urgency.raise(stopping)
 			return
 		}
-		s.log.Info("SIGHUP is ignored")
+		s.background.Go(s.reloadForSignal)
 	case unix.SIGUSR1, unix.SIGUSR2:
 		if !s.manned.Load() {
 			return
 		}
-		for _, w := range s.workers {
+		for _, w := range s.crew.all() {
 			w.signalMain(sig.(unix.Signal))
 		}
+	}
+}
+
+func (s *Supervisor) reloadForSignal() {
+	err := s.Reload(context.Background(), false, func(text string) { s.log.Info(text) })
+	switch {
+	case err == nil:
+		s.log.Info("reloaded")
+	case !errors.Is(err, ErrEnding):
+		s.log.Error(fmt.Sprintf("reload: %v", err))
 	}
 }
 

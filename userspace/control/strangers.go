@@ -19,8 +19,8 @@ func taken(where netip.AddrPort, by string) error {
 }
 
 // foreignListeners returns an error that names whoever listens on one of the
-// ports. No worker runs yet, so it is a stranger.
-func foreignListeners(ports []uint16) error {
+// ports, and is in none of the cgroups that are the workers': a stranger.
+func foreignListeners(ports []uint16, ours map[uint64]bool) error {
 	if len(ports) == 0 {
 		return nil
 	}
@@ -29,7 +29,7 @@ func foreignListeners(ports []uint16) error {
 		return fmt.Errorf("look whether the ports are free: %w", err)
 	}
 	for _, l := range found {
-		if slices.Contains(ports, l.Address.Port()) {
+		if slices.Contains(ports, l.Address.Port()) && !ours[l.Cgroup] {
 			return taken(l.Address, owners(l))
 		}
 	}

@@ -16,24 +16,42 @@ import (
 
 // worker is what runs in one slot: a process, and after its death the next.
 type worker struct {
-	app  *Supervisor
-	slot int
+	app        *Supervisor
+	slot       int
+	generation int
+	cpu        int // that it is pinned to, or -1
+
+	// newcomer is a worker that joins others. Until it is ready, its first
+	// death is its end.
+	newcomer bool
+	// replaces is the worker that goes when this one is ready, if it is known.
+	replaces *worker
 
 	retired chan struct{} // closed: it starts no more
 	done    chan struct{} // closed: retired, and nothing lives in the leaf
 
-	mu      sync.Mutex
-	leaf    *cgroup.Leaf // another one each time
-	process *process     // the main process, or the last one
-	run     output.Run
-	born    time.Time
-	starts  int
-	pause   backoff
-	record  record
+	mu     sync.Mutex
+	life   *life // the present one, or the last
+	starts int
+	pause  backoff
+	record record
+	death  *death // the last one
 }
 
-func newWorker(app *Supervisor, slot int) *worker {
-	return &worker{app: app, slot: slot, retired: make(chan struct{}), done: make(chan struct{})}
+// life is one process of a worker, with all that it starts.
+type life struct {
+	leaf    *cgroup.Leaf // another one each time
+	process *process
+	run     output.Run
+	born    time.Time
+	ready   chan struct{} // closed when it gets connections
+}
+
+func newWorker(app *Supervisor, slot, generation int) *worker {
+	return &worker{
+		app: app, slot: slot, generation: generation, cpu: -1,
+		retired: make(chan struct{}), done: make(chan struct{}),
+	}
 }
 
 // start starts the main process, straight in the leaf. It returns false when
@@ -48,22 +66,38 @@ func (w *worker) start() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	w.leaf = leaf // before the process can listen
-	into, err := leaf.Open()
-	if err != nil {
+	if err := w.app.limit(leaf); err != nil {
 		return false, err
+	}
+	// Whoever asks for the life waits until it is there: a process may listen
+	// before its start is over.
+	l := &life{leaf: leaf, born: time.Now(), ready: make(chan struct{})}
+	if err := w.fork(l); err != nil {
+		return false, err
+	}
+	w.life = l
+	w.starts++
+	w.app.background.Go(func() { w.app.welcome(w, l) })
+	return true, nil
+}
+
+// fork starts the process of a life.
+func (w *worker) fork(l *life) error {
+	into, err := l.leaf.Open()
+	if err != nil {
+		return err
 	}
 	defer into.Close()
 	null, err := os.Open(os.DevNull)
 	if err != nil {
-		return false, fmt.Errorf("start worker %d: %w", w.slot, err)
+		return fmt.Errorf("start worker %d: %w", w.slot, err)
 	}
 	defer null.Close()
 	pipes, err := w.app.outlet.attach(w.slot, w.app.account)
 	if err != nil {
-		return false, err
+		return err
 	}
-
+	defer pipes.close()
 	started, err := start(program{
 		path:        w.app.path,
 		args:        w.app.config.Command,
@@ -71,16 +105,14 @@ func (w *worker) start() (bool, error) {
 		files:       []*os.File{null, pipes.stdout, pipes.stderr},
 		cgroup:      into,
 		who:         w.app.account,
-		cpu:         w.app.cpuOf(w.slot),
+		cpu:         w.cpu,
 	})
-	pipes.close()
 	if err != nil {
 		w.app.outlet.detach(pipes.run)
-		return false, err
+		return err
 	}
-	w.process, w.run, w.born = started, pipes.run, time.Now()
-	w.starts++
-	return true, nil
+	l.process, l.run = started, pipes.run
+	return nil
 }
 
 // supervise keeps a worker, which was started once, running until it is
@@ -88,11 +120,16 @@ func (w *worker) start() (bool, error) {
 // that can't be killed.
 func (w *worker) supervise(ctx context.Context) {
 	defer close(w.done)
+	defer w.app.save()
+	defer w.app.crew.remove(w)
 	for {
 		w.app.judge(w.outlive(ctx))
+		w.app.save()
 		if !w.startAgain() {
+			w.app.listeners.release(w.slot)
 			return
 		}
+		w.app.save()
 	}
 }
 
@@ -101,7 +138,7 @@ func (w *worker) supervise(ctx context.Context) {
 func (w *worker) startAgain() bool {
 	for {
 		w.mu.Lock()
-		pause := w.pause.after(time.Since(w.born))
+		pause := w.pause.after(w.death.age)
 		w.mu.Unlock()
 		select {
 		case <-w.retired:
@@ -128,44 +165,51 @@ func (w *worker) retire() {
 	}
 }
 
-func (w *worker) isRetired() bool {
-	select {
-	case <-w.retired:
-		return true
-	default:
-		return false
-	}
+func (w *worker) isRetired() bool { return isClosed(w.retired) }
+
+// isReady tells whether the worker gets connections.
+func (w *worker) isReady() bool {
+	l := w.current()
+	return l != nil && isClosed(l.ready)
 }
 
 // home returns the leaf, or nil before the first start.
 func (w *worker) home() *cgroup.Leaf {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.leaf
-}
-
-// current returns the main process, which may have ended, and its run.
-func (w *worker) current() (*process, output.Run, time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.process, w.run, w.born
-}
-
-func (w *worker) pid() int { return w.status().PID }
-
-func (w *worker) status() WorkerStatus {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	status := WorkerStatus{Slot: w.slot, Starts: w.starts, Since: w.born}
-	if w.process != nil {
-		status.PID, status.Running = w.process.pid, !w.process.isDone()
+	if l := w.current(); l != nil {
+		return l.leaf
 	}
-	return status
+	return nil
+}
+
+// current returns the present life or, when its process has ended, the last.
+func (w *worker) current() *life {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.life
+}
+
+// main returns the main process, which may have ended, or nil before the
+// first start.
+func (w *worker) main() *process {
+	if l := w.current(); l != nil {
+		return l.process
+	}
+	return nil
+}
+
+func (w *worker) pid() int {
+	if p := w.main(); p != nil {
+		return p.pid
+	}
+	return 0
 }
 
 // signalMain sends a signal to the main process.
 func (w *worker) signalMain(sig unix.Signal) {
-	p, _, _ := w.current()
+	p := w.main()
+	if p == nil {
+		return
+	}
 	if err := p.signal(sig); err != nil {
 		w.app.log.Error(err.Error())
 	}
@@ -177,10 +221,18 @@ func (w *worker) signalOthers(sig unix.Signal) {
 	if err != nil {
 		w.app.log.Error(err.Error())
 	}
-	main, _, _ := w.current()
 	for _, pid := range pids {
-		if pid != main.pid {
+		if pid != w.pid() {
 			_ = unix.Kill(pid, sig)
 		}
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }

@@ -10,8 +10,10 @@
 package controltest
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -107,7 +109,7 @@ func (k *Kernel) Seats() map[Seat]control.Listener {
 }
 
 // Notes returns what was done, in order, as in "adopt 0 127.0.0.1:80",
-// "release 0 127.0.0.1:80", "drain 0", "detach".
+// "release 0 127.0.0.1:80", "hold 0 leaving", "detach".
 func (k *Kernel) Notes() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -121,7 +123,9 @@ func (k *Kernel) SetConnections(slot int, n uint64) {
 	if k.traffic == nil {
 		k.traffic = make(map[int]control.Traffic)
 	}
-	k.traffic[slot] = control.Traffic{Connections: n}
+	t := k.traffic[slot]
+	t.Connections = n
+	k.traffic[slot] = t
 }
 
 // Emit sends an event, as the kernel would.
@@ -245,11 +249,14 @@ func (s *steering) Adopt(slot int, g sockets.Group, l control.Listener) error {
 		return control.ErrNotListening
 	case d.Cookie != l.Cookie || d.Group() != g:
 		return fmt.Errorf("the socket is %+v, not %+v of %+v", d, l, g)
+	case s.seats[seat].Cookie == l.Cookie:
+		return nil
 	case isOpen(s.seats[seat].Cookie):
 		return fmt.Errorf("slot %d is taken", slot)
 	}
 	l.FD = -1 // closed by its owner, soon
 	s.seats[seat] = l
+	s.setHeld(slot, l.Hold)
 	s.note("adopt %d %s", slot, g.Address)
 	return nil
 }
@@ -271,11 +278,49 @@ func (s *steering) Release(slot int, g sockets.Group) error {
 	return nil
 }
 
-func (s *steering) Drain(slot int) error {
+func (s *steering) Hold(slot int, why control.Hold) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.note("drain %d", slot)
+	s.setHeld(slot, s.traffic[slot].Held|why)
+	s.note("hold %d %s", slot, why)
 	return nil
+}
+
+func (s *steering) Unhold(slot int, why control.Hold) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.setHeld(slot, s.traffic[slot].Held&^why)
+	s.note("unhold %d %s", slot, why)
+	return nil
+}
+
+func (k *Kernel) setHeld(slot int, held control.Hold) {
+	if k.traffic == nil {
+		k.traffic = make(map[int]control.Traffic)
+	}
+	t := k.traffic[slot]
+	t.Held = held
+	k.traffic[slot] = t
+}
+
+func (s *steering) Keep(slots []int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for seat := range s.seats {
+		if !slices.Contains(slots, seat.Slot) {
+			delete(s.seats, seat)
+		}
+	}
+	s.note("keep %v", slots)
+	return nil
+}
+
+// Dial connects to whomever the kernel's hash chooses.
+func (s *steering) Dial(ctx context.Context, slot int, g sockets.Group) (net.Conn, error) {
+	s.mu.Lock()
+	s.note("dial %d %s", slot, g.Address)
+	s.mu.Unlock()
+	return new(net.Dialer).DialContext(ctx, "tcp", g.Address.String())
 }
 
 func (s *steering) Traffic() (map[int]control.Traffic, error) {
@@ -288,12 +333,17 @@ func (s *steering) Traffic() (map[int]control.Traffic, error) {
 	return traffic, nil
 }
 
-func (s *steering) Detach() error {
+// Close implements [control.Steering]: a test sees no difference to Detach.
+func (s *steering) Close() error { return s.end("close") }
+
+func (s *steering) Detach() error { return s.end("detach") }
+
+func (s *steering) end(note string) error {
 	close(s.stop)
 	s.stopped.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.note("detach")
+	s.note("%s", note)
 	s.Kernel.stop = nil
 	return nil
 }

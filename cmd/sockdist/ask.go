@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sockdist/sockdist/userspace/control"
+	"github.com/sockdist/sockdist/userspace/wire"
+)
+
+// runtimeVariable names the environment variable for another runtime folder.
+const runtimeVariable = "SOCKDIST_RUNTIME_DIR"
+
+// ask has the supervisor of an app do something, and shows how it goes.
+func (e *environment) ask(ctx context.Context, app string, request wire.Request) error {
+	err := wire.Call(ctx, control.Socket(e.getenv(runtimeVariable), app), request, func(text string) {
+		fmt.Fprintf(e.out, "%s: %s\n", app, text)
+	})
+	var refused *wire.Refusal
+	switch {
+	case errors.Is(err, wire.ErrNobody):
+		return e.explainNobody(app, err)
+	case errors.As(err, &refused):
+		return &refusedError{app: app, verb: request.Verb, Refusal: refused}
+	case errors.Is(err, wire.ErrGone):
+		return fmt.Errorf("%s %s: %w: its workers serve on; start sockdist run --name %s … again to take them over", request.Verb, app, err, app)
+	}
+	return err
+}
+
+// explainNobody says why nobody answers for the app.
+func (e *environment) explainNobody(app string, err error) error {
+	state, stateErr := e.readStatus(app)
+	if stateErr != nil {
+		return stateErr
+	}
+	for _, a := range state.Apps {
+		if a.Name == app && a.PID != 0 {
+			return fmt.Errorf("app %s is supervised by process %d, which takes no requests: %w", app, a.PID, err)
+		}
+		if a.Name == app {
+			return fmt.Errorf("the supervisor of app %s is gone, its workers serve on: start sockdist run --name %s … again, which takes them over: %w", app, app, err)
+		}
+	}
+	return fmt.Errorf("%s is no app of sockdist run, so nobody supervises it: %w", app, err)
+}
+
+// A refusedError is what a supervisor answered.
+type refusedError struct {
+	app, verb string
+	*wire.Refusal
+}
+
+func (e *refusedError) Error() string { return fmt.Sprintf("%s %s: %s", e.verb, e.app, e.Text) }

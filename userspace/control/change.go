@@ -1,0 +1,256 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// ErrEnding is wrapped by the errors of changes to an app that ends.
+var ErrEnding = errors.New("the app is ending")
+
+// goal is what the crew is to become.
+type goal struct {
+	workers    int
+	generation int
+	// reloading: workers of an earlier generation are to be replaced.
+	reloading bool
+	// atOnce: all of them together, not one after the other.
+	atOnce bool
+}
+
+// Reload replaces every worker by a new one, which gets connections when it is
+// ready; only then its predecessor gets none any more, and is ended when it has
+// none left or [Config.Grace] is over. It returns when all new workers are
+// ready; old ones may still have connections to finish. One worker at a time is
+// replaced, or all of them at once beside the old. A new worker that doesn't
+// get ready is ended, and so is the reload: the others serve on, old and new.
+//
+// Say is told of the progress. The error wraps [ErrEnding], or is a [*NotReadyError].
+func (s *Supervisor) Reload(ctx context.Context, atOnce bool, say func(string)) error {
+	s.config.Manager.Reloading()
+	defer func() { s.config.Manager.Reloaded(s.summary()) }()
+	return s.change(ctx, say, func(g *goal) {
+		g.generation++
+		g.reloading, g.atOnce = true, atOnce
+		say(fmt.Sprintf("replacing %d workers", g.workers))
+	})
+}
+
+// Scale changes the number of workers, 1 to [MaxWorkers]. New ones get
+// connections when they are ready, and it returns then. When there are too
+// many, those with the fewest connections go, as in [Supervisor.Reload].
+func (s *Supervisor) Scale(ctx context.Context, workers int, say func(string)) error {
+	if workers < 1 || workers > MaxWorkers {
+		return fmt.Errorf("%d workers: take 1 to %d", workers, MaxWorkers)
+	}
+	return s.change(ctx, say, func(g *goal) {
+		if g.workers != workers {
+			say(fmt.Sprintf("from %d workers to %d", g.workers, workers))
+		}
+		g.workers = workers
+	})
+}
+
+// change alters the goal and brings the crew there. There is one change at a
+// time; others wait for it.
+func (s *Supervisor) change(ctx context.Context, say func(string), alter func(*goal)) error {
+	select {
+	case s.changing <- struct{}{}:
+	default:
+		say("waiting for the end of another change")
+		select {
+		case s.changing <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.urgency.at(stopping):
+			return ErrEnding
+		}
+	}
+	defer func() { <-s.changing }()
+	if s.urgency.is(stopping) || !s.manned.Load() {
+		return ErrEnding
+	}
+	s.aim(alter)
+	err := s.converge(say)
+	if !errors.Is(err, ErrEnding) { // another supervisor may go on with it
+		s.aim(func(g *goal) { s.settle(g, err) })
+	}
+	return err
+}
+
+// aim changes the goal, and has it remembered.
+func (s *Supervisor) aim(alter func(*goal)) {
+	s.mu.Lock()
+	alter(&s.goal)
+	s.mu.Unlock()
+	s.save()
+}
+
+func (s *Supervisor) aims() goal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.goal
+}
+
+// settle ends a change. One that failed leaves things as they are.
+func (s *Supervisor) settle(g *goal, err error) {
+	g.reloading, g.atOnce = false, false
+	if err != nil {
+		g.workers = max(1, len(s.crew.staying()))
+	}
+}
+
+// converge brings the crew to the goal, wherever it is on the way: a supervisor
+// that takes over begins in the middle.
+func (s *Supervisor) converge(say func(string)) error {
+	for {
+		if s.urgency.is(stopping) {
+			return ErrEnding
+		}
+		goal, now := s.aims(), s.muster()
+		surplus := len(now.all()) - goal.workers
+		var err error
+		switch {
+		case len(now.starting) > 0:
+			err = s.awaitAll(now.starting, say)
+		case surplus < 0:
+			err = s.hireAll(make([]*worker, -surplus), say)
+		case surplus > 0 && len(now.old) > 0:
+			s.dismissAll(s.replaced(now, surplus), say)
+		case surplus > 0:
+			s.dismissAll(s.idlest(now.new, surplus), say)
+		case goal.reloading && goal.atOnce:
+			err = s.hireAll(now.old, say)
+		case goal.reloading && len(now.old) > 0:
+			err = s.hireAll(now.old[:1], say)
+		default:
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if goal.reloading && len(now.old) == 0 && surplus == 0 && len(now.starting) == 0 {
+			return nil
+		}
+	}
+}
+
+// ranks are the workers that stay, by how far they are.
+type ranks struct {
+	old      []*worker // of an earlier generation than wanted
+	new      []*worker // of the wanted one, and ready or once so
+	starting []*worker // newcomers that aren't ready yet
+}
+
+func (r ranks) all() []*worker { return slices.Concat(r.old, r.new, r.starting) }
+
+func (s *Supervisor) muster() ranks {
+	goal := s.aims()
+	var r ranks
+	for _, w := range s.crew.staying() {
+		switch {
+		case w.newcomer && !w.isReady():
+			r.starting = append(r.starting, w)
+		case goal.reloading && w.generation < goal.generation:
+			r.old = append(r.old, w)
+		default:
+			r.new = append(r.new, w)
+		}
+	}
+	return r
+}
+
+// replaced returns n old workers that have a successor by now.
+func (s *Supervisor) replaced(now ranks, n int) []*worker {
+	var going []*worker
+	for _, w := range now.new {
+		if slices.Contains(now.old, w.replaces) {
+			going = append(going, w.replaces)
+		}
+	}
+	for _, w := range now.old {
+		if !slices.Contains(going, w) {
+			going = append(going, w)
+		}
+	}
+	return going[:min(n, len(going))]
+}
+
+// idlest returns the n workers with the fewest connections.
+func (s *Supervisor) idlest(workers []*worker, n int) []*worker {
+	traffic, err := s.steering.Traffic()
+	if err != nil {
+		s.log.Error(fmt.Sprintf("find the workers with the fewest connections: %v", err))
+	}
+	workers = slices.Clone(workers)
+	slices.SortStableFunc(workers, func(a, b *worker) int {
+		return cmp.Or(cmp.Compare(traffic[a.slot].Connections, traffic[b.slot].Connections), b.slot-a.slot)
+	})
+	return workers[:min(n, len(workers))]
+}
+
+// hireAll starts a newcomer for each of the predecessors, nil for none.
+func (s *Supervisor) hireAll(predecessors []*worker, say func(string)) error {
+	for _, old := range predecessors {
+		w, err := s.hire(old)
+		if err != nil {
+			return err
+		}
+		if old == nil {
+			say(fmt.Sprintf("worker %d starts (pid %d)", w.slot, w.pid()))
+		} else {
+			say(fmt.Sprintf("worker %d starts (pid %d) in place of %d", w.slot, w.pid(), old.slot))
+		}
+	}
+	return nil
+}
+
+// hire starts one newcomer.
+func (s *Supervisor) hire(replaces *worker) (*worker, error) {
+	cpu := s.freestCPU()
+	w, err := s.crew.hire(func(slot int) *worker {
+		w := newWorker(s, slot, s.aims().generation)
+		w.newcomer, w.replaces, w.cpu = true, replaces, cpu
+		return w
+	})
+	if err != nil {
+		return nil, err
+	}
+	if replaces != nil {
+		w.cpu = replaces.cpu
+	}
+	if _, err := w.start(); err != nil {
+		w.retire()
+		s.crew.remove(w)
+		close(w.done)
+		return nil, err
+	}
+	s.save()
+	go w.supervise(s.lives)
+	return w, nil
+}
+
+// awaitAll returns when all newcomers are ready, or ends those that aren't and
+// returns the first one's failure.
+func (s *Supervisor) awaitAll(newcomers []*worker, say func(string)) error {
+	failed := make([]error, len(newcomers))
+	var group sync.WaitGroup
+	for i, w := range newcomers {
+		group.Go(func() {
+			if failed[i] = s.awaitReady(w); failed[i] == nil {
+				say(fmt.Sprintf("worker %d is ready (pid %d)", w.slot, w.pid()))
+			}
+		})
+	}
+	group.Wait()
+	for _, err := range failed {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/sockdist/sockdist/userspace/wire"
+)
+
+// desk is where the supervisor takes requests. A nil desk takes none.
+type desk struct {
+	folder string
+	server *wire.Server
+	over   chan struct{} // closed: result is the app's
+	result error
+}
+
+// openDesk makes the app's folder and the socket in it. An app without them
+// serves all the same.
+func openDesk(s *Supervisor) *desk {
+	d := &desk{folder: appFolder(s.config.RuntimeDir, s.config.Name), over: make(chan struct{})}
+	err := os.MkdirAll(d.folder, 0o700)
+	if err == nil {
+		d.server, err = wire.Serve(filepath.Join(d.folder, "control"), func(r wire.Request, say func(string)) wire.Reply {
+			return s.answer(d, r, say)
+		})
+	}
+	if err != nil {
+		s.log.Warn(fmt.Sprintf("sockdist reload, scale and stop won't reach this app, which serves all the same: %v", err))
+	}
+	return d
+}
+
+// close answers those who wait for the end, and removes the folder.
+func (d *desk) close(result error, remove bool) {
+	if d == nil {
+		return
+	}
+	d.result = result
+	close(d.over)
+	if d.server != nil {
+		_ = d.server.Close()
+	}
+	if remove {
+		_ = os.RemoveAll(d.folder)
+		_ = os.Remove(filepath.Dir(d.folder)) // if it was the last app
+	}
+}
+
+// answer does what a request wants.
+func (s *Supervisor) answer(d *desk, r wire.Request, say func(string)) wire.Reply {
+	tell := func(text string) {
+		s.log.Info(r.Verb + ": " + text)
+		say(text)
+	}
+	switch r.Verb {
+	case wire.Ping:
+		return wire.Reply{}
+	case wire.Reload:
+		return s.replyTo(r, s.Reload(context.Background(), r.AtOnce, tell))
+	case wire.Scale:
+		return s.replyTo(r, s.Scale(context.Background(), r.Workers, tell))
+	case wire.Stop:
+		s.log.Info("ending, as sockdist stop wants")
+		s.urgency.raise(stopping)
+		<-d.over
+		return s.replyTo(r, d.result)
+	}
+	if r.Verb == wire.Leave {
+		s.log.Info("leaving the workers to another supervisor")
+		s.fail(ErrHandedOver)
+		<-d.over
+		return wire.Reply{}
+	}
+	return wire.Reply{Error: fmt.Sprintf("no request is called %q", r.Verb)}
+}
+
+func (s *Supervisor) replyTo(r wire.Request, err error) wire.Reply {
+	if err == nil {
+		return wire.Reply{}
+	}
+	if r.Verb != wire.Stop {
+		s.log.Error(fmt.Sprintf("%s: %v", r.Verb, err))
+	}
+	reply := wire.Reply{Error: err.Error()}
+	var unready *NotReadyError
+	if errors.As(err, &unready) {
+		reply.Output = unready.Output
+	}
+	return reply
+}

@@ -1,0 +1,275 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sockdist/sockdist/userspace/health"
+)
+
+// OnHang is what becomes of a worker that hangs.
+type OnHang string
+
+const (
+	// RestartHung ejects it, gives its queue to the others, and kills it when
+	// it still hangs after Config.HangGrace.
+	RestartHung OnHang = "restart"
+	// EjectHung does so but for killing it.
+	EjectHung OnHang = "eject"
+	// IgnoreHung only says that it hangs.
+	IgnoreHung OnHang = "ignore"
+)
+
+const (
+	// DefaultHangAfter is a good [Config.HangAfter].
+	DefaultHangAfter = 500 * time.Millisecond
+	// DefaultHangGrace stands for a zero [Config.HangGrace].
+	DefaultHangGrace = 10 * time.Second
+
+	canaryPatience = 200 * time.Millisecond
+)
+
+// guard looks for workers that hang: with a queue from which they accept
+// nothing. They get no new connections, and the others get their queue. A
+// worker that is ejected so has nothing any more by which one could see that
+// it goes on; therefore a canary, a connection of ours, waits in its queue.
+type guard struct {
+	app     *Supervisor
+	check   *health.Check
+	ejected map[int]*ejection
+	idle    map[int]uint64 // what a slot without a backlog had opened
+	open    bool           // it was said that most hang
+}
+
+// ejection is a worker that hangs.
+type ejection struct {
+	worker *worker
+	life   *life
+	since  time.Duration
+	canary net.Conn // nil: there is none
+	killed bool
+}
+
+// watchProgress guards the workers until the app ends.
+func (s *Supervisor) watchProgress() {
+	if s.config.HangAfter == 0 {
+		return
+	}
+	g := &guard{app: s, check: health.NewCheck(s.config.HangAfter), ejected: make(map[int]*ejection), idle: make(map[int]uint64)}
+	defer g.end()
+	ticker := time.NewTicker(g.check.Interval())
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			g.look()
+		case <-s.urgency.at(hurried):
+			return
+		}
+	}
+}
+
+func (g *guard) end() {
+	for slot := range g.ejected {
+		g.forget(slot)
+	}
+}
+
+// look is done every Interval.
+func (g *guard) look() {
+	readings, err := g.readings()
+	if err != nil {
+		g.app.log.Error(fmt.Sprintf("look whether workers hang: %v", err))
+		return
+	}
+	now := monotonic()
+	verdict := g.check.Look(now, readings)
+	g.sayIfOpen(verdict)
+	for _, found := range verdict.Hung {
+		if g.ejected[found.Slot] == nil {
+			g.eject(now, found)
+		}
+	}
+	for _, slot := range verdict.Recovered {
+		g.readmit(slot)
+	}
+	g.forgetIgnored(verdict)
+	for _, r := range readings {
+		if e := g.ejected[r.Slot]; e != nil {
+			g.tend(now, e, r.Backlog)
+		}
+	}
+}
+
+// readings asks for backlogs only if there can be one: an app without traffic
+// costs next to nothing.
+func (g *guard) readings() ([]health.Reading, error) {
+	traffic, err := g.app.steering.Traffic()
+	if err != nil {
+		return nil, err
+	}
+	var readings []health.Reading
+	quiet := true
+	for _, w := range g.app.crew.all() {
+		l := w.current()
+		if e := g.ejected[w.slot]; e != nil && e.life != l {
+			g.forget(w.slot)
+		}
+		if l == nil || !isClosed(l.ready) || l.process.isDone() {
+			continue
+		}
+		t := traffic[w.slot]
+		readings = append(readings, health.Reading{Slot: w.slot, Opened: t.Opened, Ejected: t.Held&Hung != 0})
+		before, known := g.idle[w.slot]
+		quiet = quiet && known && before == t.Opened && t.Held&Hung == 0
+	}
+	if quiet {
+		return readings, nil
+	}
+	backlogs, err := g.app.listeners.backlogs()
+	if err != nil {
+		return nil, err
+	}
+	clear(g.idle)
+	for i := range readings {
+		r := &readings[i]
+		if r.Backlog = backlogs[r.Slot]; r.Backlog == 0 {
+			g.idle[r.Slot] = r.Opened
+		}
+	}
+	return readings, nil
+}
+
+func (g *guard) sayIfOpen(v health.Verdict) {
+	if v.FailOpen && !g.open {
+		g.app.log.Warn(fmt.Sprintf("%d workers accept nothing, which is most of them: none is ejected, as the cause is hardly theirs", len(v.Suspects)))
+	}
+	g.open = v.FailOpen
+}
+
+// eject keeps new connections from a worker, and has others serve its queue.
+func (g *guard) eject(now time.Duration, found health.Finding) {
+	w := g.app.crew.in(found.Slot)
+	if w == nil {
+		return
+	}
+	e := &ejection{worker: w, life: w.current(), since: now}
+	g.ejected[w.slot] = e
+	what := fmt.Sprintf("worker %d (pid %d) hangs: %d connections wait and it has accepted none for %v",
+		w.slot, e.life.process.pid, found.Backlog, found.For.Round(time.Millisecond))
+	if g.app.config.OnHang == IgnoreHung {
+		g.app.log.Warn(what)
+		return
+	}
+	g.app.log.Warn(what + "; it gets no new ones, and the others get these")
+	if err := g.app.steering.Hold(w.slot, Hung); err != nil {
+		g.app.log.Error(fmt.Sprintf("eject worker %d: %v", w.slot, err))
+	}
+	g.rescue(e)
+}
+
+// rescue gives the queue to others. Where that shut the listener for good, only
+// another process helps.
+func (g *guard) rescue(e *ejection) {
+	e.dropCanary()
+	if err := g.app.listeners.rescue(e.worker); err != nil {
+		g.app.log.Error(fmt.Sprintf("give the queue of worker %d to others: %v", e.worker.slot, err))
+		if g.app.config.OnHang == RestartHung {
+			g.restart(e, "its queue could not be given to others")
+		}
+	}
+}
+
+// tend looks after a worker that hangs.
+func (g *guard) tend(now time.Duration, e *ejection, backlog uint64) {
+	if g.app.config.OnHang == IgnoreHung || e.killed || now == e.since {
+		return
+	}
+	if g.app.config.OnHang == RestartHung && now-e.since > g.app.config.HangGrace {
+		g.restart(e, fmt.Sprintf("it hangs for %v", (now-e.since).Round(time.Second)))
+		return
+	}
+	canaries := uint64(0)
+	if e.canary != nil {
+		canaries = 1
+	}
+	// Handshakes that were under way end in the queue later.
+	if backlog > canaries {
+		g.rescue(e)
+	}
+	if e.canary == nil {
+		e.canary = g.sendCanary(e.worker)
+	}
+}
+
+func (g *guard) sendCanary(w *worker) net.Conn {
+	ctx, cancel := context.WithTimeout(context.Background(), canaryPatience)
+	defer cancel()
+	for _, group := range g.app.listeners.servedBy(w.slot) {
+		conn, err := g.app.steering.Dial(ctx, w.slot, group)
+		if err == nil {
+			return conn
+		}
+		g.app.log.Debug("no canary for a worker that hangs", "slot", w.slot, "why", err)
+	}
+	return nil
+}
+
+// restart kills a worker; as any that dies, it is started again.
+func (g *guard) restart(e *ejection, why string) {
+	e.killed = true
+	g.app.log.Warn(fmt.Sprintf("worker %d (pid %d) is killed: %s", e.worker.slot, e.life.process.pid, why))
+	if err := e.life.process.signal(unix.SIGKILL); err != nil {
+		g.app.log.Error(err.Error())
+	}
+}
+
+// readmit lets connections come to a worker again that accepts.
+func (g *guard) readmit(slot int) {
+	if err := g.app.steering.Unhold(slot, Hung); err != nil {
+		g.app.log.Error(fmt.Sprintf("worker %d accepts again and gets no connections: %v", slot, err))
+		return
+	}
+	if w := g.app.crew.in(slot); w != nil {
+		g.app.log.Info(fmt.Sprintf("worker %d (pid %d) accepts again", slot, w.pid()))
+	}
+	g.forget(slot)
+}
+
+// forgetIgnored has a worker that hangs, goes on, and hangs again told of twice.
+func (g *guard) forgetIgnored(v health.Verdict) {
+	if g.app.config.OnHang != IgnoreHung {
+		return
+	}
+	for slot := range g.ejected {
+		if !slices.ContainsFunc(v.Hung, func(f health.Finding) bool { return f.Slot == slot }) {
+			g.forget(slot)
+		}
+	}
+}
+
+func (g *guard) forget(slot int) {
+	if e := g.ejected[slot]; e != nil {
+		e.dropCanary()
+		delete(g.ejected, slot)
+	}
+}
+
+func (e *ejection) dropCanary() {
+	if e.canary != nil {
+		_ = e.canary.Close()
+		e.canary = nil
+	}
+}
+
+// monotonic is CLOCK_MONOTONIC: it doesn't run while the machine is suspended.
+func monotonic() time.Duration {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+	return time.Duration(now.Nano())
+}

@@ -1,0 +1,71 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/sockdist/sockdist/userspace/sockets"
+)
+
+// backlogs returns how many connections wait at each slot, in all groups
+// together. Slots with none may be missing.
+func (l *listeners) backlogs() (map[int]uint64, error) {
+	found, err := sockets.Listeners(sockets.Address{})
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	waiting := make(map[int]uint64)
+	for _, socket := range found {
+		if p := l.byCookie[socket.Cookie]; p != nil {
+			waiting[p.slot] += uint64(socket.Backlog)
+		}
+	}
+	return waiting, nil
+}
+
+// rescue gives what waits at a worker's listeners to other workers. The
+// listeners stay the worker's, and in its slot.
+func (l *listeners) rescue(w *worker) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found, err := sockets.Listeners(sockets.Address{})
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, socket := range found {
+		if p := l.byCookie[socket.Cookie]; p != nil && p.slot == w.slot {
+			failed = errors.Join(failed, l.rescueOne(w, socket))
+		}
+	}
+	return failed
+}
+
+func (l *listeners) rescueOne(w *worker, found sockets.Listener) error {
+	holder, err := holderIn(w.home(), found.Inode)
+	if err != nil {
+		return err
+	}
+	began, err := sockets.StartTime(holder.PID)
+	if err != nil {
+		return err
+	}
+	socket, err := found.Fetch(holder)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	l.shut[found.Cookie]++
+	if err := sockets.Rescue(socket.FD(), found.MaxBacklog); err != nil {
+		return err
+	}
+	err = l.steering.Adopt(w.slot, found.Group(), Listener{
+		FD: socket.FD(), PID: holder.PID, Start: began, Cookie: found.Cookie, Hold: Hung,
+	})
+	if err != nil {
+		return fmt.Errorf("give it its slot back: %w", err)
+	}
+	return nil
+}
