@@ -77,7 +77,7 @@ func (b *bench) crashOne(f fleet) (k ledger.Kill, err error) {
 		return k, errors.New("no worker is alive")
 	}
 	slices.Sort(pids)
-	return killWorker(pids[b.random.IntN(len(pids))])
+	return ledger.KillWorker(pids[b.random.IntN(len(pids))])
 }
 
 // conclude ends the load and takes its books for a round.

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sockdist/sockdist/internal/ledger"
 )
 
@@ -72,23 +70,4 @@ func (b *bench) newRecords() (folder string, env []string, err error) {
 // outputFile takes what a process says.
 func (b *bench) outputFile(name string) (*os.File, error) {
 	return os.Create(filepath.Join(b.folder, name))
-}
-
-// killWorker sends a SIGKILL and waits for the end.
-func killWorker(pid int) (k ledger.Kill, err error) {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return k, fmt.Errorf("kill worker %d: %w", pid, err)
-	}
-	defer unix.Close(fd)
-	k.PID, k.Sent = pid, ledger.Now()
-	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
-		return k, fmt.Errorf("kill worker %d: %w", pid, err)
-	}
-	end := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	if n, err := unix.Poll(end, int(patience.Milliseconds())); n != 1 {
-		return k, fmt.Errorf("worker %d doesn't end: %v", pid, err)
-	}
-	k.Dead = ledger.Now()
-	return k, nil
 }

@@ -6,18 +6,6 @@ import (
 	"time"
 )
 
-// Kill is a SIGKILL that a test sent to a worker.
-//
-// Between the return of accept and the write of its record a worker has a
-// connection in its hands that no record tells of. As workers accept one at a
-// time, a kill can hit one such connection, and no more: Balance lays at most
-// one unrecorded reset to each Kill.
-type Kill struct {
-	PID int
-	// Sent is when it was sent, and Dead when the process was known to be gone.
-	Sent, Dead Moment
-}
-
 // afterDeath is how long after a worker's death its client may read the reset,
 // on a machine whose processors have more to do.
 const afterDeath = 200 * time.Millisecond

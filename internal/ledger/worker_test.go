@@ -120,10 +120,10 @@ func TestWorkerIsKilled(t *testing.T) {
 			return min(four.Progress().Answered, six.Progress().Answered) >= 100 && min(four.Progress().Exchanges, six.Progress().Exchanges) >= 150
 		})
 
-		kill := ledger.Kill{PID: w.cmd.Process.Pid, Sent: ledger.Now()}
-		_ = w.cmd.Process.Kill()
-		w.end()
-		kill.Dead = ledger.Now()
+		kill, err := ledger.KillWorker(w.cmd.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
 		until(t, "many are refused", func() bool { return min(four.Progress().Lost, six.Progress().Lost) >= 50 })
 		book := ledger.Merge(four.Finish(), six.Finish())
 

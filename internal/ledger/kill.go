@@ -1,0 +1,51 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Kill is a SIGKILL that a test sent to a worker.
+//
+// Between the return of accept and the write of its record a worker has a
+// connection in its hands that no record tells of. As workers accept one at a
+// time, a kill can hit one such connection, and no more: Balance lays at most
+// one unrecorded reset to each Kill.
+type Kill struct {
+	PID int
+	// Sent is when it was sent, and Dead when the process was known to be gone.
+	Sent, Dead Moment
+}
+
+// dieWithin is far more than a process takes to end.
+const dieWithin = 30 * time.Second
+
+// KillWorker sends a SIGKILL to a process of anybody and waits for its end, but
+// doesn't reap it.
+func KillWorker(pid int) (Kill, error) {
+	k := Kill{PID: pid}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return k, fmt.Errorf("ledger: kill process %d: %w", pid, err)
+	}
+	defer unix.Close(fd)
+	k.Sent = Now()
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
+		return k, fmt.Errorf("ledger: kill process %d: %w", pid, err)
+	}
+	end := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for deadline := time.Now().Add(dieWithin); ; {
+		n, err := unix.Poll(end, max(int(time.Until(deadline).Milliseconds()), 0))
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if n != 1 {
+			return k, fmt.Errorf("ledger: process %d got a SIGKILL and didn't end within %v: %w", pid, dieWithin, err)
+		}
+		k.Dead = Now()
+		return k, nil
+	}
+}
