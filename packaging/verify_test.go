@@ -39,7 +39,7 @@ func instance(t *testing.T) string {
 		}
 		text = strings.Join(lines, "")
 		if strings.HasSuffix(name, ".socket") {
-			text = strings.Replace(text, "[Socket]\n", "[Socket]\nListenStream=3000\n", 1)
+			text = strings.Replace(text, "\n[Socket]\n", "\n[Socket]\nListenStream=3000\n", 1)
 		}
 		path := filepath.Join(dir, strings.Replace(name, "@.", "@web.", 1))
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
