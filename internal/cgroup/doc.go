@@ -6,7 +6,8 @@
 // A worker is started straight into its leaf (CLONE_INTO_CGROUP, with the
 // descriptor of [Leaf.Open]), so there is no moment at which a bind hook of the
 // app's cgroup would miss it, and whatever the worker forks is found again by
-// the leaf. No controller is enabled: membership is all that is used here.
+// the leaf. Membership is all that this takes. Only a limit of memory takes a
+// controller (Leaf.SetMemoryMax), and CPU time is counted without any.
 //
 // # Lifetimes
 //
@@ -22,7 +23,10 @@
 // another live process holds the tree.
 package cgroup
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 var (
 	// ErrUnavailable says that cgroup v2 can't be used from here.
@@ -31,3 +35,6 @@ var (
 	// ErrInUse says that somebody else has this tree.
 	ErrInUse = errors.New("in use")
 )
+
+// unavailable adds ErrUnavailable, in one line.
+func unavailable(err error) error { return fmt.Errorf("%w: %w", err, ErrUnavailable) }

@@ -98,11 +98,11 @@ func survivesStart(leaf *Leaf) (bool, error) {
 func explainStart(err error) error {
 	switch {
 	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM):
-		return fmt.Errorf("clone3 isn't allowed here, perhaps by the container's seccomp profile: %w", errors.Join(err, ErrUnavailable))
+		return fmt.Errorf("clone3 isn't allowed here, perhaps by the container's seccomp profile: %w", unavailable(err))
 	case errors.Is(err, unix.EACCES):
-		return fmt.Errorf("no permission: run as root: %w", errors.Join(err, ErrUnavailable))
+		return fmt.Errorf("no permission: run as root: %w", unavailable(err))
 	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EOPNOTSUPP):
-		return fmt.Errorf("it takes no processes, because of its controllers or its type: %w", errors.Join(err, ErrUnavailable))
+		return fmt.Errorf("it takes no processes, because of its controllers or its type: %w", unavailable(err))
 	}
-	return errors.Join(err, ErrUnavailable)
+	return unavailable(err)
 }

@@ -64,13 +64,18 @@ func newLeaf(t *testing.T, tree *Tree, name string) *Leaf {
 // startIn starts a command straight in the leaf.
 func startIn(t *testing.T, leaf *Leaf, name string, args ...string) *exec.Cmd {
 	t.Helper()
+	return startCommandIn(t, leaf, exec.Command(name, args...))
+}
+
+// startCommandIn starts a command straight into a leaf, until the test ends.
+func startCommandIn(t *testing.T, leaf *Leaf, command *exec.Cmd) *exec.Cmd {
+	t.Helper()
 	dir, err := leaf.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer dir.Close()
 
-	command := exec.Command(name, args...)
 	command.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
 	if err := command.Start(); err != nil {
 		t.Fatal(err)

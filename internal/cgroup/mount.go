@@ -2,7 +2,6 @@ package cgroup
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -101,13 +100,13 @@ type mountLine struct {
 func mounted() ([]mountLine, error) {
 	table, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
-		return nil, fmt.Errorf("read the mount table: %w", errors.Join(err, ErrUnavailable))
+		return nil, fmt.Errorf("read the mount table: %w", unavailable(err))
 	}
 	defer table.Close()
 
 	lines, err := parseMountinfo(table)
 	if err != nil {
-		return nil, fmt.Errorf("read the mount table: %w", errors.Join(err, ErrUnavailable))
+		return nil, fmt.Errorf("read the mount table: %w", unavailable(err))
 	}
 	return lines, nil
 }

@@ -99,12 +99,12 @@ func refused(path string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS):
 		return fmt.Errorf("make cgroup %s: no permission: run as root, and in a container with a writable "+
-			"/sys/fs/cgroup (--privileged): %w", path, errors.Join(err, ErrUnavailable))
+			"/sys/fs/cgroup (--privileged): %w", path, unavailable(err))
 	case errors.Is(err, unix.EAGAIN):
 		return fmt.Errorf("make cgroup %s: cgroup.max.descendants or cgroup.max.depth above it is reached: %w",
-			path, errors.Join(err, ErrUnavailable))
+			path, unavailable(err))
 	}
-	return fmt.Errorf("make cgroup %s: %w", path, errors.Join(err, ErrUnavailable))
+	return fmt.Errorf("make cgroup %s: %w", path, unavailable(err))
 }
 
 // Leaf opens the leaf of a worker. One in which something lives comes as it
