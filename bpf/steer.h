@@ -123,12 +123,15 @@ static __always_inline int select_slot(struct sk_reuseport_md *ctx, struct group
 }
 
 /* Is this a connection that a privileged process sends to a slot of its choice? Gives it that slot. */
-static __always_inline int steer_probe(struct sk_reuseport_md *ctx, struct group *g)
+subprogram int steer_probe(struct sk_reuseport_md *ctx, struct group *g)
 {
-	struct probe_key client = { .group = g->id };
+	struct probe_key client = {};
 	struct probe *probe;
 	__u32 i;
 
+	if (!g)
+		return 0;
+	client.group = g->id;
 	if (read_source(ctx, client.address) == AF_INET)
 		client.address[2] = bpf_htonl(0xffff);
 	bpf_skb_load_bytes(ctx, 0, &client.port, sizeof(client.port)); /* a TCP header begins with it */

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -24,6 +25,7 @@ type AppSpec struct {
 type App struct {
 	host   *Host
 	name   string
+	folder fs.FileInfo // of its pins, to tell it from a later app of the name
 	config *ebpf.Map
 	events *ebpf.Map
 }
@@ -182,6 +184,10 @@ func (h *Host) App(name string) (a *App, err error) {
 
 func (h *Host) openApp(name string) (*App, error) {
 	dir := filepath.Join(h.dir, "apps", name)
+	folder, err := os.Stat(dir)
+	if err != nil {
+		return nil, err
+	}
 	config, err := ebpf.LoadPinnedMap(filepath.Join(dir, "app"), nil)
 	if err != nil {
 		return nil, err
@@ -191,7 +197,31 @@ func (h *Host) openApp(name string) (*App, error) {
 		config.Close()
 		return nil, err
 	}
-	return &App{host: h, name: name, config: config, events: events}, nil
+	a := &App{host: h, name: name, folder: folder, config: config, events: events}
+	if err := a.pinned(); err != nil { // not some pins of one app and some of another
+		a.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// pinned gives fs.ErrNotExist if the app was removed since it was opened.
+func (a *App) pinned() error {
+	return stillPinned(a.folder, filepath.Join(a.host.dir, "apps", a.name))
+}
+
+// exclusive is Host.exclusive for a change of this app, which must be there still.
+func (a *App) exclusive() (unlock func(), err error) {
+	unlock, err = a.host.exclusive()
+	if err != nil {
+		return nil, err
+	}
+	if err := a.pinned(); err != nil {
+		err = errors.Join(err, a.host.removeIfEmpty())
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
 }
 
 // Name is the app's name.
@@ -208,6 +238,50 @@ func (a *App) read() (config abiApp, err error) {
 	return config, err
 }
 
+// Spec is what the app was created with, but for its cgroup, which the kernel does not tell.
+func (a *App) Spec() (spec AppSpec, err error) {
+	config, err := a.read()
+	if err != nil {
+		return AppSpec{}, fmt.Errorf("app %s: %w", a.name, err)
+	}
+	ports := config.Port[:min(config.Ports, MaxPorts)]
+	return AppSpec{Name: a.name, Ports: slices.Clone(ports), UDP: config.Udp != 0}, nil
+}
+
+// Own makes a listening socket one of the app's: a worker can then share its
+// port, and its end is told as an event. The bind hooks do this by themselves;
+// it is for listeners that are older than the hooks, which would be strangers
+// otherwise. It may be repeated.
+func (a *App) Own(fd int) (err error) {
+	defer wrap(&err, "app %s: own socket", a.name)
+	if _, err := checkListener(fd); err != nil {
+		return err
+	}
+	unlock, err := a.exclusive()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	maps, err := a.host.pinnedMaps()
+	if err != nil {
+		return err
+	}
+	defer maps.close()
+	config, err := a.read()
+	if err != nil {
+		return err
+	}
+	var origin abiOrigin
+	if err := maps.Origins.Lookup(int32(fd), &origin); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("read socket storage: %w", err)
+	}
+	origin.App, origin.Told = config.Id, 1
+	if err := maps.Origins.Put(int32(fd), &origin); err != nil {
+		return fmt.Errorf("write socket storage: %w", err)
+	}
+	return nil
+}
+
 // Supervisor is the process that looks after the app's workers, 0 if none was told.
 func (a *App) Supervisor() (int, error) {
 	config, err := a.read()
@@ -217,7 +291,7 @@ func (a *App) Supervisor() (int, error) {
 // SetSupervisor notes which process looks after the app's workers.
 func (a *App) SetSupervisor(pid int) (err error) {
 	defer wrap(&err, "app %s", a.name)
-	unlock, err := a.host.exclusive()
+	unlock, err := a.exclusive()
 	if err != nil {
 		return err
 	}
@@ -233,7 +307,7 @@ func (a *App) SetSupervisor(pid int) (err error) {
 // Destroy detaches the hooks and removes the app from the kernel. The handle must not be used any more but for Close.
 func (a *App) Destroy() (err error) {
 	defer wrap(&err, "remove app %s", a.name)
-	unlock, err := a.host.exclusive()
+	unlock, err := a.exclusive()
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -163,6 +164,8 @@ type shop struct {
 	app    *App
 	events chan Event
 	leaves int
+
+	unwatch func() // ends the reading of events
 }
 
 func newShop(t testing.TB, spec AppSpec) *shop {
@@ -227,11 +230,14 @@ func (s *shop) watch() {
 			s.events <- e
 		}
 	}()
-	s.t.Cleanup(func() {
+	s.unwatch = sync.OnceFunc(func() {
 		if err := events.Close(); err != nil {
 			s.t.Error(err)
 		}
 		<-done
+	})
+	s.t.Cleanup(func() {
+		s.unwatch()
 		select {
 		case e := <-s.events:
 			s.t.Errorf("an event that nothing was expected of: %+v", e)

@@ -47,7 +47,7 @@ func (p *Program) Close() error { return p.program.Close() }
 
 // Steering is the group's own program.
 func (g *Group) Steering() (*Program, error) {
-	program, err := g.steer.Clone()
+	program, err := g.program()
 	if err != nil {
 		return nil, fmt.Errorf("group %s: %w", g.name, err)
 	}

@@ -18,6 +18,7 @@ var helperKernels = map[asm.BuiltinFunc]string{
 	asm.FnKtimeGetNs:           "4.1",
 	asm.FnGetCurrentCgroupId:   "4.18",
 	asm.FnSkSelectReuseport:    "4.19",
+	asm.FnSkbLoadBytes:         "4.19", // for sk_reuseport
 	asm.FnSkbLoadBytesRelative: "4.19",
 	asm.FnSkLookupTcp:          "4.20",
 	asm.FnSkRelease:            "4.20",

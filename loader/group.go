@@ -29,7 +29,6 @@ type Group struct {
 	host    *Host
 	name    string
 	folder  fs.FileInfo // of its pins, to tell it from a later group of the name
-	steer   *ebpf.Program
 	sockets *ebpf.Map
 	slots   *ebpf.Map
 	loads   *ebpf.Map
@@ -185,9 +184,6 @@ func (h *Host) openGroup(name string) (g *Group, err error) {
 	if g.folder, err = os.Stat(dir); err != nil {
 		return g, err
 	}
-	if g.steer, err = ebpf.LoadPinnedProgram(filepath.Join(dir, "steer"), nil); err != nil {
-		return g, err
-	}
 	for pin, m := range map[string]**ebpf.Map{"sockets": &g.sockets, "slots": &g.slots, "loads": &g.loads} {
 		if *m, err = ebpf.LoadPinnedMap(filepath.Join(dir, pin), nil); err != nil {
 			return g, err
@@ -204,8 +200,12 @@ func (h *Host) openGroup(name string) (g *Group, err error) {
 
 // pinned gives fs.ErrNotExist if the group was removed since it was opened.
 func (g *Group) pinned() error {
-	now, err := os.Stat(filepath.Join(g.host.dir, "groups", g.name))
-	if err == nil && !os.SameFile(g.folder, now) {
+	return stillPinned(g.folder, filepath.Join(g.host.dir, "groups", g.name))
+}
+
+func stillPinned(folder fs.FileInfo, path string) error {
+	now, err := os.Stat(path)
+	if err == nil && !os.SameFile(folder, now) {
 		err = fs.ErrNotExist
 	}
 	return err
@@ -230,7 +230,7 @@ func (g *Group) exclusive() (unlock func(), err error) {
 
 // Close gives the handle up; the group goes on.
 func (g *Group) Close() error {
-	closeAll(g.steer, g.sockets, g.slots, g.loads)
+	closeAll(g.sockets, g.slots, g.loads)
 	return nil
 }
 

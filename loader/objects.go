@@ -6,11 +6,15 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 )
 
 // epochSeconds: a pick whose handshake does not end is forgotten after one to two of these.
 const epochSeconds = 1
+
+// kernelBTF is decoded once a process: that takes as long as the rest of a load.
+var kernelBTF = btf.NewCache()
 
 // tick is the length of a jiffy, in nanoseconds: the resolution of the coarse clock.
 func tick() int64 {
@@ -42,7 +46,7 @@ func load(objects any, replace map[string]*ebpf.Map) error {
 	if err != nil {
 		return err
 	}
-	return explainLoad(spec.LoadAndAssign(objects, &ebpf.CollectionOptions{MapReplacements: replace}))
+	return explainLoad(spec.LoadAndAssign(objects, &ebpf.CollectionOptions{MapReplacements: replace, Cache: kernelBTF}))
 }
 
 // explainLoad turns the kernel's refusal into what is missing.

@@ -59,6 +59,7 @@ func (w *world) sweep() {
 func TestChangesUnderTraffic(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 12, Least)
+	w.incomplete = true // connections stay when their slot's use ends
 	stop := w.traffic(4)
 	defer stop()
 	changes := []func(slot int) error{

@@ -295,8 +295,12 @@ func (g *Group) SetMax(slot int, connections uint32) error {
 }
 
 // SetPolicy changes the policy for the next connection on.
-func (g *Group) SetPolicy(policy Policy) error {
+func (g *Group) SetPolicy(policy Policy) (err error) {
+	defer wrap(&err, "group %s: set policy", g.name)
 	if err := policy.check(); err != nil {
+		return err
+	}
+	if err := g.pinned(); err != nil {
 		return err
 	}
 	atomic.StoreUint32(&g.memory.value.Policy, uint32(policy))

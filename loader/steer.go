@@ -3,8 +3,8 @@ package loader
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
+	"path/filepath"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -14,10 +14,24 @@ import (
 // Steer attaches the group's program: from the next connection on it chooses.
 // fd is any listening socket of the SO_REUSEPORT group; the attachment lasts as
 // long as one socket of that group does. An earlier program is replaced, with
-// no connection lost; see Steerers to find out whether there is one.
+// no connection lost; see Steerers to find out whether there is one. The error
+// wraps fs.ErrNotExist if the group was removed.
 func (g *Group) Steer(fd int) (err error) {
 	defer wrap(&err, "steer group %s", g.name)
-	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_EBPF, g.steer.FD())
+	program, err := g.program()
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_EBPF, program.FD())
+}
+
+// program is the one that is pinned now: Host.Refresh may have replaced it.
+func (g *Group) program() (*ebpf.Program, error) {
+	if err := g.pinned(); err != nil {
+		return nil, err
+	}
+	return ebpf.LoadPinnedProgram(filepath.Join(g.host.dir, "groups", g.name, "steer"), nil)
 }
 
 // Unsteer gives the choice back to the kernel's hash. It is no error if no program was attached.
@@ -30,11 +44,19 @@ func (g *Group) Unsteer(fd int) (err error) {
 	return err
 }
 
-// ProgramID is the kernel's number of the group's program, to compare with Steerers.
-func (g *Group) ProgramID() (uint32, error) {
-	info, err := g.steer.Info()
+// ProgramID is the kernel's number of the group's program, to compare with
+// Steerers. Sockets with another number are steered by somebody else's program,
+// or by the one from before a Host.Refresh: Steer them again.
+func (g *Group) ProgramID() (number uint32, err error) {
+	defer wrap(&err, "group %s", g.name)
+	program, err := g.program()
 	if err != nil {
-		return 0, fmt.Errorf("group %s: %w", g.name, err)
+		return 0, err
+	}
+	defer program.Close()
+	info, err := program.Info()
+	if err != nil {
+		return 0, err
 	}
 	id, _ := info.ID()
 	return uint32(id), nil

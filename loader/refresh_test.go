@@ -1,0 +1,105 @@
+package loader
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+)
+
+// variant loads programs that do the same by other instructions, as those of
+// another version might.
+func variant(nops int) loadFunc {
+	return func(objects any, replace map[string]*ebpf.Map) error {
+		spec, err := objectSpec()
+		if err != nil {
+			return err
+		}
+		for _, program := range spec.Programs {
+			ins := append(asm.Instructions{}, program.Instructions[0])
+			for range nops {
+				ins = append(ins, asm.Instruction{OpCode: asm.OpCode(asm.JumpClass).SetJumpOp(asm.Ja)}) // over nothing
+			}
+			program.Instructions = append(ins, program.Instructions[1:]...)
+		}
+		return explainLoad(spec.LoadAndAssign(objects, &ebpf.CollectionOptions{MapReplacements: replace, Cache: kernelBTF}))
+	}
+}
+
+func (w *world) refresh(load loadFunc, want int) {
+	w.t.Helper()
+	if n, err := w.host.refresh(load); n != want || err != nil {
+		w.t.Errorf("%d programs were replaced, want %d: %v", n, want, err)
+	}
+}
+
+// Programs are replaced under load: no connection fails, none is counted twice
+// or not at all, and the group says who is steered by an old one.
+func TestRefresh(t *testing.T) {
+	for kind, where := range loopbacks {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 4, Least, where)
+			w.refresh(load, 0)
+			for round := range scaled(3, 1) {
+				w.stormWhile(func() {
+					before := w.steerer()
+					w.refresh(variant(1+round), 3)
+					if now, err := w.group.ProgramID(); err != nil || now == before || w.steerer() != before {
+						t.Errorf("the sockets are steered by %d, and were by %d; the group's is %d, %v", w.steerer(), before, now, err)
+					}
+					w.must(w.group.Steer(w.workers[0].fd))
+					if now, err := w.group.ProgramID(); err != nil || now != w.steerer() {
+						t.Errorf("the sockets are steered by %d; the group's is %d, %v", w.steerer(), now, err)
+					}
+					w.refresh(variant(1+round), 0)
+				})
+				w.agree(fmt.Sprintf("round %d", round))
+				w.acceptAll()
+				w.closeAll()
+				w.empty("closed")
+			}
+			if s := w.snapshot(); s.Stale != 0 || s.Refused != 0 || s.Fallback != 0 || s.Retries != 0 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// steerer is the program that chooses among the world's sockets.
+func (w *world) steerer() (id uint32) {
+	w.t.Helper()
+	w.must(w.ns.Do(func() error {
+		programs, err := Steerers()
+		id = programs[w.workers[0].cookie]
+		return err
+	}))
+	return id
+}
+
+// Hooks are replaced in place: binds are shared all the time.
+func TestRefreshHooks(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, AppSpec{})
+	a := s.binder()
+	where := places["v4"]
+	s.listens(a, where)
+	for round := range 3 {
+		if n, err := s.app.host.refresh(variant(1 + round)); n != 6 || err != nil {
+			t.Errorf("%d programs were replaced, want 6: %v", n, err)
+		}
+		s.listens(a, where)
+	}
+	if n, err := s.app.host.refresh(variant(3)); n != 0 || err != nil {
+		t.Errorf("%d programs were replaced, want none: %v", n, err)
+	}
+}
+
+// Where there is nothing, nothing is made.
+func TestRefreshOfNothing(t *testing.T) {
+	h := newHost(t)
+	if n, err := h.Refresh(); n != 0 || err != nil {
+		t.Errorf("%d replaced, %v", n, err)
+	}
+}
