@@ -137,7 +137,7 @@ func turns(steps []step) (count int) {
 
 func TestConstantLoadSettles(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	for range 300 {
+	for range 80 {
 		load, noise := random.Float64()*3000, random.Float64()*0.15
 		s := New(Target{Connections: 50 + random.Float64()*200}, 1+random.IntN(2), 2+random.IntN(30))
 		steps := simulate(s, 1+random.IntN(20), 3*time.Hour, func(time.Duration) float64 {
@@ -171,7 +171,7 @@ func TestOscillatingLoadSettles(t *testing.T) {
 		"peaks":  func(p float64) float64 { return math.Floor(p + 0.2) },
 	}
 	for name, shape := range shapes {
-		for range 60 {
+		for range 12 {
 			period := 2*time.Second + time.Duration(random.Int64N(int64(11*time.Minute)))
 			low := random.Float64() * 1000
 			swing := random.Float64() * 3000
