@@ -59,6 +59,11 @@ func (k *kernel) resume(app control.App) (control.Steering, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Before groups are opened, so that sockets are steered by the new programs.
+	if _, err := k.host.Refresh(); err != nil {
+		pinned.Close()
+		return nil, err
+	}
 	events, err := openEvents(pinned)
 	if err != nil {
 		pinned.Close()

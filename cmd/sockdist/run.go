@@ -3,44 +3,16 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/sockdist/sockdist/internal/systemd"
-	"github.com/sockdist/sockdist/loader"
 	"github.com/sockdist/sockdist/userspace/control"
 	"github.com/sockdist/sockdist/userspace/control/output"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
-
-// runFlags are the flags of run as they were given.
-type runFlags struct {
-	workers string
-	policy  string
-	ports   []string
-	name    string
-	user    string
-	pin     bool
-	udp     bool
-	env     []string
-	grace   time.Duration
-	log     string
-
-	ready        string
-	readyTimeout time.Duration
-	hangAfter    time.Duration
-	hangGrace    time.Duration
-	onHang       string
-	memoryMax    string
-	takeOver     bool
-}
 
 func newRun(env *environment) *cobra.Command {
 	var flags runFlags
@@ -73,27 +45,7 @@ listens is an error.`,
 			return env.run(cmd.Context(), flags, args)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVarP(&flags.workers, "workers", "n", "auto", "number of workers, 1 to 256; auto: one for each CPU that this process may use")
-	f.StringVar(&flags.policy, "policy", "least", "how connections are given out: "+strings.Join(policyNames(), ", "))
-	f.StringArrayVar(&flags.ports, "port", nil, "share this port only (can be repeated); default every port the workers listen on")
-	f.StringVar(&flags.name, "name", "", "name of the app (default that of the command)")
-	f.StringVar(&flags.user, "user", "", "run the workers as USER or USER:GROUP, names or numbers")
-	f.BoolVar(&flags.pin, "pin", false, "keep each worker on a CPU of its own")
-	f.BoolVar(&flags.udp, "udp", false, "let the workers share UDP ports too (the kernel's hash gives datagrams out)")
-	f.StringArrayVar(&flags.env, "env", nil, "set NAME=VALUE for the workers (can be repeated)")
-	f.DurationVar(&flags.grace, "grace", control.DefaultGrace, "how long to wait for connections to end before the workers are stopped")
-	f.StringVar(&flags.ready, "ready", "", "URL or path that a worker has to answer (status below 400) before it gets connections")
-	f.DurationVar(&flags.readyTimeout, "ready-timeout", control.DefaultReadyTimeout, "how long a new worker of a reload or scale has to get ready")
-	f.DurationVar(&flags.hangAfter, "hang-after", control.DefaultHangAfter, "a worker hangs that accepts nothing for this long while connections wait; 0: never")
-	f.StringVar(&flags.onHang, "on-hang", string(control.RestartHung), "what to do then: restart (eject it, kill it after --hang-grace), eject, ignore")
-	f.DurationVar(&flags.hangGrace, "hang-grace", control.DefaultHangGrace, "how long a worker that hangs has to go on before it is restarted")
-	f.StringVar(&flags.memoryMax, "memory-max", "", "the most memory that a worker may have, such as 200M; with more it is killed and started again")
-	f.BoolVar(&flags.takeOver, "take-over", false, "replace the supervisor that the app has now, and keep its workers: for an upgrade of sockdist")
-	f.StringVar(&flags.log, "log", "auto", "workers' output: plain, prefix (each line with its slot), json; auto: prefix on a terminal")
-	_ = cmd.RegisterFlagCompletionFunc("policy", cobra.FixedCompletions(policyNames(), cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("on-hang", cobra.FixedCompletions([]string{"restart", "eject", "ignore"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("log", cobra.FixedCompletions([]string{"auto", "plain", "prefix", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	flags.register(cmd)
 	return cmd
 }
 
@@ -153,97 +105,6 @@ func passSignals(supervisor *control.Supervisor) (stop func()) {
 		signal.Stop(signals)
 		close(signals)
 	}
-}
-
-func (f runFlags) config(command []string) (c control.Config, policy loader.Policy, err error) {
-	c = control.Config{Name: f.name, Command: command, User: f.user, Pin: f.pin, Env: f.env, Grace: f.grace,
-		Ready: f.ready, ReadyTimeout: f.readyTimeout, HangAfter: f.hangAfter, OnHang: control.OnHang(f.onHang), HangGrace: f.hangGrace,
-		TakeOver: f.takeOver}
-	if c.Name == "" {
-		c.Name = nameOf(command[0])
-	}
-	if err := loader.CheckName(c.Name); err != nil {
-		return c, 0, err
-	}
-	if c.Workers, err = parseWorkers(f.workers); err != nil {
-		return c, 0, err
-	}
-	if c.Ports, err = parsePorts(f.ports); err != nil {
-		return c, 0, err
-	}
-	if err := checkAssignments(f.env); err != nil {
-		return c, 0, err
-	}
-	for _, d := range []struct {
-		flag  string
-		value time.Duration
-		least time.Duration
-	}{
-		{"grace", f.grace, 0}, {"ready-timeout", f.readyTimeout, time.Millisecond},
-		{"hang-after", f.hangAfter, 0}, {"hang-grace", f.hangGrace, time.Millisecond},
-	} {
-		if d.value < d.least {
-			return c, 0, fmt.Errorf("--%s %v: must be at least %v", d.flag, d.value, d.least)
-		}
-	}
-	if c.Log, err = output.ParseFormat(f.log); err != nil {
-		return c, 0, err
-	}
-	policy, err = loader.ParsePolicy(f.policy)
-	return c, policy, err
-}
-
-// nameOf makes an app's name of a command: node, python3, my-server.
-func nameOf(command string) string {
-	base := filepath.Base(command)
-	base = strings.TrimSuffix(base, filepath.Ext(base))
-	name := strings.Map(func(r rune) rune {
-		if loader.CheckName(string(r)) != nil || r == ':' {
-			return '-'
-		}
-		return r
-	}, base)
-	if name == "" {
-		return "app"
-	}
-	return name[:min(len(name), 48)] // room for the port in a group's name
-}
-
-// parseWorkers reads -n; 0 stands for auto.
-func parseWorkers(text string) (int, error) {
-	if text == "auto" {
-		return 0, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > control.MaxWorkers {
-		return 0, fmt.Errorf("-n %s: must be auto or 1 to %d", text, control.MaxWorkers)
-	}
-	return n, nil
-}
-
-func parsePorts(texts []string) (ports []uint16, err error) {
-	for _, text := range texts {
-		for _, one := range strings.Split(text, ",") {
-			port, err := strconv.ParseUint(one, 10, 16)
-			if err != nil || port == 0 {
-				return nil, fmt.Errorf("--port %s: must be 1 to 65535", text)
-			}
-			ports = append(ports, uint16(port))
-		}
-	}
-	if len(ports) > loader.MaxPorts {
-		return nil, fmt.Errorf("--port: %d ports, at most %d are possible", len(ports), loader.MaxPorts)
-	}
-	return ports, nil
-}
-
-func checkAssignments(texts []string) error {
-	for _, text := range texts {
-		if name, _, ok := strings.Cut(text, "="); !ok || name == "" {
-			return fmt.Errorf("--env %s: write NAME=VALUE", text)
-		}
-	}
-	return nil
 }
 
 // relayVerb is how run calls itself to read what workers print, so that a

@@ -198,7 +198,7 @@ func (s *Supervisor) openTree(undo *undoing) (*legacy, error) {
 		return nil, err
 	}
 	undo.add(func() error { return s.removeTree(found) })
-	return found, nil
+	return found, s.enableLimits()
 }
 
 // serve starts the workers, and returns when they are ended.
@@ -208,6 +208,7 @@ func (s *Supervisor) serve(found *legacy) error {
 	s.takeOver(found)
 	s.background.Go(func() { s.watch(s.lives) })
 	s.background.Go(s.watchProgress)
+	s.background.Go(s.scaleByLoad)
 	go s.feedWatchdog() // to the very end
 
 	err := s.startAll()

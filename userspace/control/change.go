@@ -40,12 +40,13 @@ func (s *Supervisor) Reload(ctx context.Context, atOnce bool, say func(string)) 
 	})
 }
 
-// Scale changes the number of workers, 1 to [MaxWorkers]. New ones get
+// Scale changes the number of workers, 1 to [MaxWorkers], or [Config.Min] to
+// [Config.Max] in an app that scales by itself. New ones get
 // connections when they are ready, and it returns then. When there are too
 // many, those with the fewest connections go, as in [Supervisor.Reload].
 func (s *Supervisor) Scale(ctx context.Context, workers int, say func(string)) error {
-	if workers < 1 || workers > MaxWorkers {
-		return fmt.Errorf("%d workers: take 1 to %d", workers, MaxWorkers)
+	if err := s.config.mayScale(workers); err != nil {
+		return err
 	}
 	return s.change(ctx, say, func(g *goal) {
 		if g.workers != workers {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sockdist/sockdist/internal/cgroup"
 	"github.com/sockdist/sockdist/userspace/control/output"
+	"github.com/sockdist/sockdist/userspace/scaling"
 )
 
 const (
@@ -80,6 +81,12 @@ type Config struct {
 	OnHang    OnHang
 	HangGrace time.Duration
 
+	// ScaleAt is how much load one worker may carry; their number follows the
+	// load, between Min (0 for 1) and Max (0 for Workers). The zero Target means
+	// that it stays as it is.
+	ScaleAt  scaling.Target
+	Min, Max int
+
 	// MemoryMax is the most memory that a worker may have, in bytes; with more,
 	// the kernel kills it. 0 means no limit. It takes the memory controller of
 	// cgroup v2.
@@ -134,6 +141,9 @@ func (c *Config) complete() error {
 			return err
 		}
 		c.Workers = n
+	}
+	if err := c.completeScaling(); err != nil {
+		return err
 	}
 	if c.StopTimeout == 0 {
 		c.StopTimeout = DefaultStopTimeout
