@@ -25,7 +25,12 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if firstFolder != "" {
+			os.RemoveAll(firstFolder)
+		}
+		os.Exit(code)
+	}))
 }
 
 // child prepares this binary as another process, which dies with this one.
