@@ -33,7 +33,9 @@ type setup struct {
 	// whose end then checks that nothing is left.
 	again *app
 	// beside: with the pins of another app.
-	beside  *app
+	beside *app
+	// runtime is the folder of state files and control sockets; "": the app's own.
+	runtime string
 	under   []string          // a command that starts sockdist
 	in      *netns.Namespace  // nil: the test's own
 	prepare func(a *exec.Cmd) // changes it before it is started
@@ -48,6 +50,8 @@ type app struct {
 	t    testing.TB
 	name string
 	pins string // folder
+	// runtime is the folder in which the app has one for its state.
+	runtime string
 	// isAgain: an earlier app has the name and the pins too.
 	isAgain bool
 	// isBeside: another app has pins in the same folder.
@@ -67,13 +71,19 @@ func (s setup) start(t testing.TB, command ...string) *app {
 	t.Helper()
 	a := &app{t: t, programs: needPrograms(t), ended: make(chan struct{})}
 	if s.again != nil {
-		a.name, a.pins, a.isAgain = s.again.name, s.again.pins, true
+		a.name, a.pins, a.runtime, a.isAgain = s.again.name, s.again.pins, s.again.runtime, true
 	} else {
-		a.name = fmt.Sprintf("%s-%d", prefix, appNumber.Add(1))
+		n := appNumber.Add(1)
+		a.name = fmt.Sprintf("%s-%d", prefix, n)
 		a.pins = filepath.Join(a.bpffs, a.name)
+		// A socket's path has room for 107 letters.
+		a.runtime = filepath.Join(filepath.Dir(a.sockdist), fmt.Sprint("runtime-", n))
 	}
 	if s.beside != nil {
-		a.pins, a.isBeside = s.beside.pins, true
+		a.pins, a.runtime, a.isBeside = s.beside.pins, s.beside.runtime, true
+	}
+	if s.runtime != "" {
+		a.runtime = s.runtime
 	}
 	if command[0] == "worker" {
 		command[0] = a.worker
@@ -81,7 +91,7 @@ func (s setup) start(t testing.TB, command ...string) *app {
 	args := append(s.under, a.sockdist, "--dir", a.pins, "run", "--name", a.name)
 	args = append(append(append(args, s.flags...), "--"), command...)
 	a.cmd = exec.Command(args[0], args[1:]...)
-	a.cmd.Env = append(append(environment(), marker+"="+a.name), s.env...)
+	a.cmd.Env = append(append(a.environment(), marker+"="+a.name), s.env...)
 	a.output, a.log = outputFile(t), outputFile(t)
 	a.cmd.Stdout, a.cmd.Stderr = a.output, a.log
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -96,6 +106,11 @@ func (s setup) start(t testing.TB, command ...string) *app {
 // for races sleeps at its end.
 func environment() []string {
 	return append(os.Environ(), "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
+}
+
+// environment has the app's runtime folder.
+func (a *app) environment() []string {
+	return append(environment(), "SOCKDIST_RUNTIME_DIR="+a.runtime)
 }
 
 func (a *app) fork(in *netns.Namespace) {
@@ -281,7 +296,7 @@ func (a *app) sockdistVerb(args ...string) (out, errs string, code int) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, a.sockdist, append([]string{"--dir", a.pins}, args...)...)
-	cmd.Env = environment()
+	cmd.Env = a.environment()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); cmd.ProcessState == nil {

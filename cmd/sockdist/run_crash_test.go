@@ -182,7 +182,7 @@ func (s sharing) traces() traces {
 		descriptors: len(descriptors(s.t, s.pid())),
 		processes:   len(s.processes()),
 		leaves:      len(leaves),
-		pins:        len(s.glob("v1/*/*/*")) + len(s.glob("v1/*/*")),
+		pins:        len(s.glob("v*/*/*/*")) + len(s.glob("v*/*/*")),
 	}
 }
 

@@ -62,23 +62,35 @@ func (s sharing) killUnsupervised() {
 	s.reset(three)
 }
 
-// runAgain starts the app again under the same name. It is refused while the
-// old workers live, and then nothing happens to these.
+// runAgain starts the app again under the same name. It takes over the three
+// workers that are left, with their connections, and starts the fourth.
 func (s sharing) runAgain(command []string) sharing {
 	s.t.Helper()
+	held := s.hold(30)
+	before := s.pids()
+	delete(before, 3) // it died, and its slot is gone
 	same := flags("-n 4")
 	same.again = s.app
-	held := s.hold(3)
-	refused := same.start(s.t, command...)
-	if code := refused.exit(); code != 1 {
-		s.t.Errorf("exit code %d while the old workers live, want 1", code)
+	again := sharing{same.start(s.t, command...).serves(s.port, 4), s.port, s.parallel}
+	again.expectLive(s.port, 4)
+	for slot, pid := range before {
+		if now := again.slot(s.port, slot).PID; now != pid {
+			s.t.Errorf("slot %d has process %d, want %d, which it had", slot, now, pid)
+		}
 	}
-	refused.says("workers of an earlier app " + s.name + " still run")
-	if ledger := append(held.Ask(), s.hold(30).Ask()...); len(ledger.Lost()) > 0 {
-		s.t.Errorf("after the refusal: %v", ledger)
+	if ledger := held.Ask(); len(ledger.Lost()) > 0 {
+		s.t.Errorf("connections of before: %v", ledger)
 	}
+	again.reset(held)
+	return again
+}
 
-	s.killWorkers()
-	again := same.start(s.t, command...).serves(s.port, 4)
-	return sharing{again, s.port, s.parallel}
+// pids are the processes that have slots, by slot.
+func (s sharing) pids() map[int]int {
+	s.t.Helper()
+	pids := make(map[int]int)
+	for _, slot := range s.group(s.port).Slots {
+		pids[slot.Slot] = slot.PID
+	}
+	return pids
 }

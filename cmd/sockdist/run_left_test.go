@@ -67,9 +67,9 @@ func (a *app) left() (left []string) {
 		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		left = append(left, fmt.Sprintf("process %d: %s", pid, bytes.ReplaceAll(command, []byte{0}, []byte{' '})))
 	}
-	paths := []string{a.cgroup(), a.pins}
+	paths := []string{a.cgroup(), filepath.Join(a.runtime, a.name), a.pins}
 	if a.isBeside {
-		paths = append([]string{a.cgroup()}, append(a.glob("v1/apps/"+a.name), a.glob("v1/groups/"+a.name+"-*")...)...)
+		paths = append(paths[:2], append(a.glob("v*/apps/"+a.name), a.glob("v*/groups/"+a.name+"-*")...)...)
 	}
 	for _, path := range paths {
 		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
@@ -115,6 +115,7 @@ func (a *app) sweep() {
 		_ = unix.Rmdir(path)
 	}
 	_ = os.RemoveAll(a.pins)
+	_ = os.RemoveAll(filepath.Join(a.runtime, a.name))
 }
 
 func (a *app) cgroup() string { return filepath.Join(a.cgroups, a.name) }
