@@ -104,7 +104,9 @@ func (s *service) underLoad(what func()) {
 			s.Error("connections were lost")
 		}
 	}()
+	time.Sleep(200 * time.Millisecond) // some before, and some after
 	what()
+	time.Sleep(200 * time.Millisecond)
 }
 
 // workers are the processes of the app, once there are as many.
@@ -172,6 +174,8 @@ func TestUnit(t *testing.T) {
 		{"restarted", (*service).testRestarted},
 		{"hangs", (*service).testHangs},
 		{"reload", (*service).testReload},
+		{"configured", (*service).testConfigured},
+		{"manager replaced", (*service).testReexec},
 		{"stopped", (*service).testStopped},
 	}
 	for _, part := range parts {
@@ -265,6 +269,42 @@ func (s *service) testReload() {
 	}
 	if state := s.property(unit, "ActiveState"); state != "active" {
 		s.Errorf("after the reload, the unit is %s", state)
+	}
+}
+
+// A changed file counts after a restart for sockdist, and after a reload for
+// the workers.
+func (s *service) testConfigured() {
+	s.need("reload")
+	s.configure("-n 3 --port 3000 --user www-data --grace 5s --env MARK=changed")
+	old := s.supervisor()
+	s.underLoad(func() {
+		s.run("systemctl", "restart", unit)
+		s.replaced(old)
+		s.run("systemctl", "reload", unit)
+	})
+	for _, pid := range s.workers(3) {
+		if environment := s.run("cat", "/proc/"+pid+"/environ"); !strings.Contains(environment, "\x00MARK=changed\x00") {
+			s.Errorf("worker %s hasn't the changed environment", pid)
+		}
+	}
+}
+
+// systemd itself is upgraded: it hears of the app as before.
+func (s *service) testReexec() {
+	s.need("reload")
+	workers, supervisor := s.workers(3), s.supervisor()
+	s.underLoad(func() {
+		s.run("systemctl", "daemon-reexec")
+		s.eventually("systemd is back", func() error {
+			_, err := s.try("systemctl", "is-active", unit)
+			return err
+		})
+		time.Sleep(3 * time.Second) // longer than the watchdog of testHangs waits
+	})
+	s.sameWorkers(workers)
+	if now := s.supervisor(); now != supervisor {
+		s.Errorf("the supervisor was %s, it is %s", supervisor, now)
 	}
 }
 
