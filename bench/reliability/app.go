@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -28,12 +29,13 @@ type app struct {
 	ended   chan struct{}
 }
 
-// underSockdist is a contender with these flags of sockdist run.
+// underSockdist is a contender with these flags of sockdist run, on Go.
 func underSockdist(name string, flags ...string) contender {
-	return contender{name, func(b *bench, workers int) (fleet, error) { return startApp(b, workers, flags...) }}
+	return contender{name, func(b *bench, workers int) (fleet, error) { return startApp(b, b.server, workers, flags...) }}
 }
 
-func startApp(b *bench, workers int, flags ...string) (*app, error) {
+// startApp starts workers of a server, whose command lacks its port.
+func startApp(b *bench, server []string, workers int, flags ...string) (*app, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -48,7 +50,7 @@ func startApp(b *bench, workers int, flags ...string) (*app, error) {
 		return nil, err
 	}
 	a.args = append([]string{"--dir", b.pins, "run", "--name", a.name, "--log", "plain", "-n", fmt.Sprint(workers)}, flags...)
-	a.args = append(append(a.args, "--"), append(b.server, fmt.Sprint(port))...)
+	a.args = append(append(a.args, "--"), append(slices.Clone(server), fmt.Sprint(port))...)
 	if err := a.launch(); err != nil {
 		return nil, err
 	}

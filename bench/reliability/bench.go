@@ -27,6 +27,7 @@ type bench struct {
 	pins     string // folder
 	can      abilities
 	server   []string // the command of the Go server, without its port
+	node     []string // of the Node server; none: not installed
 	leftOut  []string
 	started  int // apps
 }
@@ -68,6 +69,9 @@ func (b *bench) build() (err error) {
 	}
 	if b.server, err = ledger.Go.Install(b.folder); err != nil {
 		return err
+	}
+	if b.node, err = ledger.Node.Install(b.folder); err != nil {
+		b.leaveOut("contenders on Node: %v", err)
 	}
 	b.can.hangAfter = b.helpHas("--hang-after", "run")
 	b.can.reload = b.helpHas("all-at-once", "reload")
@@ -114,6 +118,17 @@ func (b *bench) sleep(d time.Duration) {
 	case <-b.ctx.Done():
 	case <-time.After(d):
 	}
+}
+
+// onNode are contenders that serve with Node, which is slower than Go: only to
+// be compared with each other.
+func (b *bench) onNode(flags ...string) []contender {
+	if b.node == nil {
+		return nil
+	}
+	return []contender{nodeCluster, {"sockdist least, node", func(b *bench, workers int) (fleet, error) {
+		return startApp(b, b.node, workers, flags...)
+	}}}
 }
 
 // clients are loads on one fleet.

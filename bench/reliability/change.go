@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os/exec"
 	"time"
 
 	"github.com/sockdist/sockdist/internal/ledger"
@@ -47,7 +48,7 @@ func (b *bench) change(what string, do func(a *app, i int) error) (*table, error
 		Title: fmt.Sprintf("%s %d in a row at %.0f connections/s and %d long-lived connections, IPv4 and IPv6.", what, b.times(), b.rate, heldCount),
 		heads: append(append([]string{}, lossHeads...), "held lost", "s each"), Rows: []*row{r},
 	}
-	a, err := startApp(b, changeWorkers)
+	a, err := startApp(b, b.server, changeWorkers)
 	if err != nil {
 		return nil, err
 	}
@@ -79,26 +80,28 @@ func (b *bench) change(what string, do func(a *app, i int) error) (*table, error
 	return t, nil
 }
 
-// measureSupervisor kills sockdist itself at random moments, and starts the
-// same command again a moment later.
+// measureSupervisor kills sockdist itself at random moments, every third time
+// during a reload, and starts the same command again a moment later.
 func measureSupervisor(b *bench) (*table, error) {
 	if !b.can.reload {
 		return nil, &lackError{"this build has no state to take workers over by"}
 	}
-	return b.change("kill -9 of sockdist, and the same command again,", func(a *app, i int) error {
+	return b.change("kill -9 of sockdist, every third in a reload, and the same command again,", func(a *app, i int) error {
+		if i%3 == 2 { // in the middle of a reload
+			reload := exec.Command(b.sockdist, "--dir", b.pins, "reload", a.name)
+			reload.Env = a.env
+			if err := reload.Start(); err != nil {
+				return err
+			}
+			defer reload.Wait() // it fails, with the one that it asked
+			b.sleep(time.Duration(b.random.Int64N(int64(300 * time.Millisecond))))
+		}
 		a.kill()
 		b.sleep(time.Duration(b.random.Int64N(int64(500 * time.Millisecond))))
 		if err := a.launch(); err != nil {
 			return err
 		}
 		b.sleep(500*time.Millisecond + time.Duration(b.random.Int64N(int64(500*time.Millisecond))))
-		pids, err := a.pids()
-		if err != nil {
-			return err
-		}
-		if len(pids) != changeWorkers {
-			return fmt.Errorf("%d workers are live after take-over %d, want %d", len(pids), i+1, changeWorkers)
-		}
-		return nil
+		return awaitWorkers(a, changeWorkers, 0)
 	})
 }

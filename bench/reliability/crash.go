@@ -26,6 +26,7 @@ func measureCrash(b *bench) (*table, error) {
 		heads: lossHeads, cells: lossCells,
 	}
 	contenders := []contender{plain, underSockdist("round robin", "--policy", "rr"), underSockdist("sockdist least")}
+	contenders = append(contenders, b.onNode()...)
 	for _, c := range contenders {
 		r := &row{Contender: c.name}
 		t.Rows = append(t.Rows, r)

@@ -128,19 +128,19 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	defer b.close()
 	r := results{Machine: thisMachine(), Seed: o.seed, Rate: o.rate, LeftOut: []string{}}
 	fmt.Fprintf(out, "%s\n\n", r.Machine)
+	failed := false
 	for _, p := range parts {
 		if !slices.Contains(o.only, p.name) {
 			continue
 		}
 		t, err := p.measure(b)
 		b.progress.clear()
-		var lacks *lackError
-		switch {
-		case errors.As(err, &lacks):
-			b.leaveOut("%s: %v", p.name, lacks)
+		if err != nil {
+			fmt.Fprintf(out, "%s: %v\n\n", p.name, err)
+			b.leaveOut("%s: %v", p.name, err)
+			var lacks *lackError
+			failed = failed || !errors.As(err, &lacks)
 			continue
-		case err != nil:
-			return fmt.Errorf("%s: %w", p.name, err)
 		}
 		t.Name = p.name
 		r.Parts = append(r.Parts, t)
@@ -152,7 +152,13 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	for _, line := range r.LeftOut {
 		fmt.Fprintln(out, "left out:", line)
 	}
-	return r.save(o.out)
+	if err := r.save(o.out); err != nil {
+		return err
+	}
+	if failed {
+		return errors.New("some parts failed, see above")
+	}
+	return nil
 }
 
 func (r results) save(path string) error {

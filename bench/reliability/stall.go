@@ -30,9 +30,11 @@ func (b *bench) stallContenders() []contender {
 		underSockdist("sockdist least, no hang detection", append([]string{"--policy", "least"}, off...)...),
 	}
 	if b.can.hangAfter {
-		all = append(all, underSockdist("sockdist least, --hang-after "+hangAfter, "--policy", "least", "--hang-after", hangAfter))
+		on := []string{"--hang-after", hangAfter}
+		all = append(all, underSockdist("sockdist least, --hang-after "+hangAfter, on...))
+		return append(all, b.onNode(on...)...)
 	}
-	return all
+	return append(all, b.onNode()...)
 }
 
 // measureStall stops one of the workers for 2 s, and asks for how long those

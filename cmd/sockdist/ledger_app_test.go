@@ -120,8 +120,9 @@ func (b *booked) finish(runs []*ledger.Run) {
 	}
 }
 
-// kill is a kill -9 of a live worker.
-func (b *booked) kill() {
+// kill is a kill -9 of a live worker, which is stopped for a while before. It
+// waits until another has its slot.
+func (b *booked) kill(stopped time.Duration) {
 	b.t.Helper()
 	var pids []int
 	for _, s := range b.group(b.port).Slots {
@@ -129,7 +130,12 @@ func (b *booked) kill() {
 			pids = append(pids, s.PID)
 		}
 	}
-	k, err := ledger.KillWorker(pids[b.random.IntN(len(pids))])
+	pid := pids[b.random.IntN(len(pids))]
+	if stopped > 0 {
+		stopProcess(b.t, pid)
+		time.Sleep(stopped)
+	}
+	k, err := ledger.KillWorker(pid)
 	if err != nil {
 		b.t.Fatal(err)
 	}

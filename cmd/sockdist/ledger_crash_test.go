@@ -22,7 +22,7 @@ func crashes() campaign {
 	case testing.Short():
 		return campaign{rate: 400, turns: 2, each: time.Second}
 	}
-	return campaign{rate: 500, turns: 5, each: time.Second}
+	return campaign{rate: 500, turns: 3, each: time.Second}
 }
 
 // SIGKILL of one of four workers, again and again under load: the only losses
@@ -31,29 +31,47 @@ func crashes() campaign {
 func TestLedgerCrash(t *testing.T) {
 	t.Parallel()
 	eachServer(t, func(t *testing.T, server ledger.Server) {
-		c := crashes()
-		b := flags("--log plain").startBooked(t, server, 4)
-		b.hold(20, ledger.Held{})
-		for range c.turns {
-			load := b.load(c.rate, ledger.Held{})
-			begin := time.Now()
-			// At any moment of the first half.
-			time.Sleep(c.each/10 + time.Duration(b.random.Int64N(int64(c.each)*4/10)))
-			b.kill()
-			time.Sleep(time.Until(begin.Add(c.each)))
-			b.finish(load)
-			b.expectExact()
-		}
-		book, report := b.settle()
-		b.expectOnlyKilledLost(book)
-		if report.Unopened > 0 {
-			t.Errorf("the client could not open %d connections: %s", report.Unopened, report.UnopenedReason)
-		}
-		group := b.group(b.port)
-		t.Logf("%d kills: %d lost, %d of them in the hands of the killed; %d connections moved, %d picks were migrations in vain",
-			len(b.kills), report.Lost(), report.Balance.InHands, group.Migrated, group.MigrateFailed)
-		if group.MigrateFailed > 0 || group.Refused > 0 || group.Fallback > 0 {
-			t.Errorf("%d moves failed, %d connections were refused, %d left to the kernel's hash", group.MigrateFailed, group.Refused, group.Fallback)
+		flags("--log plain").startBooked(t, server, 4).crash(0)
+	})
+}
+
+// The same with workers that stop for a moment before they are killed, so that
+// many connections wait in their queues and in handshake.
+func TestLedgerCrashWithQueue(t *testing.T) {
+	t.Parallel()
+	eachServer(t, func(t *testing.T, server ledger.Server) {
+		b := flags("--log plain --policy rr").startBooked(t, server, 4)
+		b.crash(200 * time.Millisecond)
+		if moved := b.group(b.port).Migrated; moved == 0 {
+			t.Error("no connection has moved")
 		}
 	})
+}
+
+// crash kills workers under load, each stopped for a while before.
+func (b *booked) crash(stopped time.Duration) {
+	b.t.Helper()
+	c := crashes()
+	b.hold(20, ledger.Held{})
+	for range c.turns {
+		load := b.load(c.rate, ledger.Held{})
+		begin := time.Now()
+		// At any moment of the first half.
+		time.Sleep(c.each/10 + time.Duration(b.random.Int64N(int64(c.each)*4/10)))
+		b.kill(stopped)
+		time.Sleep(time.Until(begin.Add(c.each)))
+		b.finish(load)
+		b.expectExact()
+	}
+	book, report := b.settle()
+	b.expectOnlyKilledLost(book)
+	if report.Unopened > 0 {
+		b.t.Errorf("the client could not open %d connections: %s", report.Unopened, report.UnopenedReason)
+	}
+	group := b.group(b.port)
+	b.t.Logf("%d kills: %d lost, %d of them in the hands of the killed; %d connections moved",
+		len(b.kills), report.Lost(), report.Balance.InHands, group.Migrated)
+	if group.MigrateFailed > 0 || group.Refused > 0 || group.Fallback > 0 {
+		b.t.Errorf("%d moves failed, %d connections were refused, %d left to the kernel's hash", group.MigrateFailed, group.Refused, group.Fallback)
+	}
 }

@@ -63,8 +63,11 @@ func (l *loop) closeAll() {
 }
 
 func (l *loop) run() {
+	// Not unlocked: the thread ends with its goroutine, and its priority too.
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	// Clients elsewhere wouldn't wait for the processors of the servers. Without
+	// the privilege it goes on as it is, and says so when it is late.
+	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), -10)
 	defer l.closeAll()
 
 	events := make([]unix.EpollEvent, 256)
