@@ -67,7 +67,7 @@ func (s sharing) killUnsupervised() {
 func (s sharing) runAgain(command []string) sharing {
 	s.t.Helper()
 	held := s.hold(30)
-	before := s.pids()
+	before := s.pids(s.port)
 	delete(before, 3) // it died, and its slot is gone
 	same := flags("-n 4")
 	same.again = s.app
@@ -83,14 +83,4 @@ func (s sharing) runAgain(command []string) sharing {
 	}
 	again.reset(held)
 	return again
-}
-
-// pids are the processes that have slots, by slot.
-func (s sharing) pids() map[int]int {
-	s.t.Helper()
-	pids := make(map[int]int)
-	for _, slot := range s.group(s.port).Slots {
-		pids[slot.Slot] = slot.PID
-	}
-	return pids
 }

@@ -33,6 +33,10 @@ var (
 	accepts = flag.Bool("accepts", false, "print a line for each connection, before anything else is done with it")
 	orphan  = flag.Duration("orphan", 0, "leave a process behind that lives that long")
 	fail    = flag.Bool("fail", false, "print something and end before listening")
+	slow    = flag.Duration("slow", 0, "wait that long before listening")
+	later   = flag.Duration("later", 0, "wait that long between one address to listen on and the next")
+	status  = flag.Int("status", 200, "answer with this status")
+	more    = flag.String("more", "", "read flags from this file too, one a line: so the next start can differ")
 	env     = flag.String("env", "", "print these variables, separated by commas")
 )
 
@@ -45,6 +49,7 @@ func main() {
 	log.SetFlags(0)
 	flag.Var(&listens, "listen", "listen on [NETWORK/]ADDRESS; can be repeated")
 	flag.Parse()
+	readMore()
 	if *fail {
 		fmt.Println("reading the configuration")
 		log.Fatal("no configuration: giving up")
@@ -56,7 +61,21 @@ func main() {
 	leaveOrphan()
 	tellEnvironment()
 	otherSockets()
+	time.Sleep(*slow)
 	serve()
+}
+
+func readMore() {
+	text, err := os.ReadFile(*more)
+	if *more == "" || errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	if err == nil {
+		err = flag.CommandLine.Parse(strings.Fields(string(text)))
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
 }
 
 func tellSignals() {
@@ -131,6 +150,7 @@ func serve() {
 		if *chatty {
 			fmt.Println("request from", r.RemoteAddr)
 		}
+		w.WriteHeader(*status)
 		fmt.Fprintln(w, os.Getpid(), slot)
 	})
 	for {
@@ -148,7 +168,10 @@ func serve() {
 var reopen = make(chan struct{})
 
 func listenAll() (opened []net.Listener) {
-	for _, where := range listens {
+	for i, where := range listens {
+		if i > 0 {
+			time.Sleep(*later)
+		}
 		network, address, found := strings.Cut(where, "/")
 		if !found {
 			network, address = "tcp", where
