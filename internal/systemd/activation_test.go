@@ -29,7 +29,8 @@ import (
 // first worker to after the last one and round again:
 //
 //	at the start
-//	  1. fchown it to the user of the workers, or they can't bind the port
+//	  1. fchown it to the user of the workers, root too, and have the app Own
+//	     it, or they can't bind the port
 //	  2. make the group, give the socket a slot that is held back, and steer,
 //	     before the first worker listens: so no pick is ever the kernel's
 //	  3. start the workers

@@ -26,6 +26,10 @@ func TestMain(m *testing.M) {
 		service()
 		return
 	}
+	if address := os.Getenv(asWorker); address != "" {
+		bindAsWorker(address)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
