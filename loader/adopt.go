@@ -1,9 +1,11 @@
 package loader
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 )
 
 type adoptObjects struct {
@@ -57,7 +59,11 @@ func (g *Group) fillOwners(accepted *ebpf.Map, owner map[uint64]int) error {
 			return fmt.Errorf("slot %d: %w", slot, ErrNoSlot)
 		}
 		origin := abiOrigin{Group: m.Id, Generation: m.Info[slot].Generation, Slot: uint8(slot)}
-		if err := accepted.Put(cookie, &origin); err != nil {
+		err := accepted.Put(cookie, &origin)
+		if errors.Is(err, unix.E2BIG) {
+			return fmt.Errorf("%d connections: %w", len(owner), ErrFull)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -21,13 +21,15 @@ type AppSpec struct {
 	UDP    bool     // share UDP ports too
 }
 
-// An App is the bind hooks of one app, and the events of its sockets.
+// An App is the bind hooks of one app, and the events of its sockets. While the
+// handle is open, hooks and accounting go on even if their pins are removed: see Lost.
 type App struct {
 	host   *Host
 	name   string
 	folder fs.FileInfo // of its pins, to tell it from a later app of the name
 	config *ebpf.Map
 	events *ebpf.Map
+	held   []link.Link
 }
 
 type appObjects struct {
@@ -104,16 +106,13 @@ func (h *Host) pinApp(tmp string, spec AppSpec, maps *hostMaps) error {
 var hookNames = []string{"bind4", "bind6", "connect4", "connect6"}
 
 // hooks opens the links that are pinned.
-func (a *App) hooks() (hooks []link.Link, err error) {
+func (a *App) hooks() (hooks []link.Link, err error) { return a.host.hold(a.hookPins()...) }
+
+func (a *App) hookPins() (pins []string) {
 	for _, name := range hookNames {
-		hook, err := link.LoadPinnedLink(filepath.Join(a.host.dir, "apps", a.name, name), nil)
-		if err != nil {
-			closeLinks(hooks)
-			return nil, err
-		}
-		hooks = append(hooks, hook)
+		pins = append(pins, filepath.Join("apps", a.name, name))
 	}
-	return hooks, nil
+	return pins
 }
 
 func closeLinks(links []link.Link) {
@@ -188,17 +187,21 @@ func (h *Host) openApp(name string) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := ebpf.LoadPinnedMap(filepath.Join(dir, "app"), nil)
+	config, err := loadMap(filepath.Join(dir, "app"))
 	if err != nil {
 		return nil, err
 	}
-	events, err := ebpf.LoadPinnedMap(filepath.Join(dir, "events"), nil)
+	events, err := loadMap(filepath.Join(dir, "events"))
 	if err != nil {
 		config.Close()
 		return nil, err
 	}
 	a := &App{host: h, name: name, folder: folder, config: config, events: events}
-	if err := a.pinned(); err != nil { // not some pins of one app and some of another
+	a.held, err = h.hold(append(a.hookPins(), accountNames()...)...)
+	if err == nil {
+		err = a.pinned()
+	}
+	if err != nil { // not some pins of one app and some of another
 		a.Close()
 		return nil, err
 	}
@@ -212,6 +215,9 @@ func (a *App) pinned() error {
 
 // exclusive is Host.exclusive for a change of this app, which must be there still.
 func (a *App) exclusive() (unlock func(), err error) {
+	if err := a.pinned(); err != nil {
+		return nil, err
+	}
 	unlock, err = a.host.exclusive()
 	if err != nil {
 		return nil, err
@@ -230,6 +236,7 @@ func (a *App) Name() string { return a.name }
 // Close gives the handle up; the hooks stay.
 func (a *App) Close() error {
 	closeAll(a.config, a.events)
+	closeLinks(a.held)
 	return nil
 }
 

@@ -168,9 +168,13 @@ type shop struct {
 	unwatch func() // ends the reading of events
 }
 
-func newShop(t testing.TB, spec AppSpec) *shop {
+// newShop is on a host of its own, or on the one that is given.
+func newShop(t testing.TB, spec AppSpec, host ...*Host) *shop {
 	t.Helper()
-	s := &shop{t: t, host: newHost(t), ns: netns.New(t), events: make(chan Event, 1024)}
+	if host == nil {
+		host = []*Host{newHost(t)}
+	}
+	s := &shop{t: t, host: host[0], ns: netns.New(t), events: make(chan Event, 1024)}
 	mount, err := cgroup.Find()
 	s.must(err)
 	s.tree, err = mount.Create(fmt.Sprintf("loader-test-%d-%d", os.Getpid(), testNumber.Add(1)))

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -58,7 +57,7 @@ func (g *Group) Steering() (*Program, error) {
 // error wraps fs.ErrNotExist while there is no group.
 func (h *Host) Accounting() (p *Program, err error) {
 	defer wrap(&err, "open accounting")
-	account, err := link.LoadPinnedLink(filepath.Join(h.dir, "host", "account"), nil)
+	account, err := loadLink(filepath.Join(h.dir, "host", "account"))
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,9 @@
 //	    app, events    its configuration, its ring buffer
 //	  tmp/             what is being built; whatever stands there is left over
 //
+// Another version of sockdist with another layout has a folder of its own beside
+// it (sockdist/v1): see Earlier. One with the same layout: see Host.Refresh.
+//
 // # Guarantees
 //
 // A group or app is built in tmp/ and committed by one rename, under an
@@ -32,6 +35,28 @@
 //
 // Changes of policy, weight, maximum and state are stores into memory shared
 // with the programs. They take effect with the next connection; none is lost.
+//
+// # What holds what
+//
+// Sockets hold the program that steers them, and it holds the group's maps: picks
+// go on whatever becomes of the pins, for as long as a listener lives. Accounting
+// and hooks are held by their pins, and by an App that is open. If the pins are
+// removed, or bpffs is unmounted (which removes them, also when it is mounted
+// again), and nobody has an App open, then
+//
+//   - connections are still steered and served, and queues of closed listeners
+//     still move;
+//   - the counts stand still: `least` goes by what it knew, and by pending picks;
+//   - workers that start can't share their port any more, and no event comes;
+//   - each call that changes something fails with fs.ErrNotExist, or, for the
+//     folder of a bpffs that isn't mounted, with EINVAL. Lost tells before.
+//
+// To repair it: Unsteer and Close the group, create it anew, Add each listener
+// (for a moment the kernel may answer ErrSteered, until it has freed the old
+// array), Steer, Adopt.
+//
+// On a bpffs that is mounted read-only, what is open can still be changed; to
+// open or make something fails with EROFS.
 //
 // # Privileges
 //

@@ -169,7 +169,26 @@ func (h *Host) Group(name string) (g *Group, err error) {
 		return nil, err
 	}
 	defer wrap(&err, "open group %s", name)
-	return h.openGroup(name)
+	if g, err = h.openGroup(name); err != nil {
+		return nil, err
+	}
+	if err := g.finish(); err != nil {
+		g.Close()
+		return nil, err
+	}
+	return g, nil
+}
+
+// finish does what a killed process began.
+func (g *Group) finish() error {
+	if atomic.LoadUint32(&g.memory.value.Changing) == 0 {
+		return nil
+	}
+	unlock, err := g.exclusive()
+	if err == nil {
+		unlock()
+	}
+	return err
 }
 
 func (h *Host) openGroup(name string) (g *Group, err error) {
@@ -185,7 +204,7 @@ func (h *Host) openGroup(name string) (g *Group, err error) {
 		return g, err
 	}
 	for pin, m := range map[string]**ebpf.Map{"sockets": &g.sockets, "slots": &g.slots, "loads": &g.loads} {
-		if *m, err = ebpf.LoadPinnedMap(filepath.Join(dir, pin), nil); err != nil {
+		if *m, err = loadMap(filepath.Join(dir, pin)); err != nil {
 			return g, err
 		}
 	}
@@ -203,16 +222,11 @@ func (g *Group) pinned() error {
 	return stillPinned(g.folder, filepath.Join(g.host.dir, "groups", g.name))
 }
 
-func stillPinned(folder fs.FileInfo, path string) error {
-	now, err := os.Stat(path)
-	if err == nil && !os.SameFile(folder, now) {
-		err = fs.ErrNotExist
-	}
-	return err
-}
-
 // exclusive is Host.exclusive for a change of this group, which must be there still.
 func (g *Group) exclusive() (unlock func(), err error) {
+	if err := g.pinned(); err != nil { // make no folder for a group that is no more
+		return nil, err
+	}
 	unlock, err = g.host.exclusive()
 	if err != nil {
 		return nil, err

@@ -147,6 +147,9 @@ func (h *Host) lockFolder() (*os.File, error) {
 	if err := mountBPFFS(h.dir); err != nil {
 		return nil, err
 	}
+	if err := isBPFFS(h.dir); err != nil { // it was, when the host was opened
+		return nil, err
+	}
 	if err := makeFolder(h.dir); err != nil {
 		return nil, explainPin(err)
 	}
@@ -212,7 +215,7 @@ func (h *Host) clearTemporary() error {
 func (h *Host) build(path string, fill func(tmp string) error) error {
 	tmp := filepath.Join(h.dir, "tmp", "new")
 	if err := os.Mkdir(tmp, 0o700); err != nil {
-		return err
+		return explainPin(err)
 	}
 	if err := fill(tmp); err != nil {
 		return errors.Join(err, os.RemoveAll(tmp))
@@ -227,7 +230,7 @@ func (h *Host) build(path string, fill func(tmp string) error) error {
 func (h *Host) discard(path string) error {
 	tmp := filepath.Join(h.dir, "tmp", "old")
 	if err := os.Rename(filepath.Join(h.dir, path), tmp); err != nil {
-		return err
+		return explainPin(err)
 	}
 	return os.RemoveAll(tmp)
 }
@@ -277,7 +280,7 @@ func (h *Host) pinnedMaps() (maps *hostMaps, err error) {
 	for name, m := range map[string]**ebpf.Map{
 		"origins": &maps.Origins, "moved": &maps.Moved, "probes": &maps.Probes, "groups": &maps.Groups, "apps": &maps.Apps,
 	} {
-		if *m, err = ebpf.LoadPinnedMap(filepath.Join(h.dir, "host", name), nil); err != nil {
+		if *m, err = loadMap(filepath.Join(h.dir, "host", name)); err != nil {
 			maps.close()
 			return nil, err
 		}
@@ -289,7 +292,7 @@ func (m *hostMaps) close() { closeAll(m.Origins, m.Moved, m.Probes, m.Groups, m.
 
 // nextGeneration is a number that no slot of this host had before. The lock must be held.
 func (h *Host) nextGeneration() (uint32, error) {
-	m, err := ebpf.LoadPinnedMap(filepath.Join(h.dir, "host", "generation"), nil)
+	m, err := loadMap(filepath.Join(h.dir, "host", "generation"))
 	if err != nil {
 		return 0, err
 	}

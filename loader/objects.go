@@ -58,6 +58,8 @@ func explainLoad(err error) error {
 	case errors.Is(err, unix.EPERM):
 		return &UnsupportedError{Feature: "loading BPF programs", Err: err,
 			Advice: "run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"}
+	case errors.Is(err, unix.ENOMEM):
+		return fmt.Errorf("no memory for maps or programs, raise the memory limit of this cgroup (memory.max): %w", err)
 	case errors.Is(err, ebpf.ErrNotSupported), errors.As(err, &verifier):
 		return &UnsupportedError{Feature: "the BPF program", MinKernel: "6.1", Err: err}
 	case strings.Contains(err.Error(), "BTF"):

@@ -7,6 +7,10 @@ import (
 	"io/fs"
 	"path/filepath"
 	"reflect"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 type pinner interface{ Pin(path string) error }
@@ -24,6 +28,9 @@ func explainPin(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return &UnsupportedError{Feature: "the pin folder", Err: err, Advice: "run as root"}
 	}
+	if errors.Is(err, unix.EROFS) {
+		return fmt.Errorf("bpffs is mounted read-only, mount -o remount,rw: %w", err)
+	}
 	return err
 }
 
@@ -34,4 +41,19 @@ func closeAll(closers ...io.Closer) {
 			c.Close()
 		}
 	}
+}
+
+func loadMap(path string) (*ebpf.Map, error) {
+	m, err := ebpf.LoadPinnedMap(path, nil)
+	return m, explainPin(err)
+}
+
+func loadProgram(path string) (*ebpf.Program, error) {
+	p, err := ebpf.LoadPinnedProgram(path, nil)
+	return p, explainPin(err)
+}
+
+func loadLink(path string) (link.Link, error) {
+	l, err := link.LoadPinnedLink(path, nil)
+	return l, explainPin(err)
 }

@@ -177,7 +177,7 @@ func (r *refreshing) repin(path string, what pinner) error {
 }
 
 func (r *refreshing) linkRuns(path string, program *ebpf.Program) (bool, error) {
-	pinned, err := link.LoadPinnedLink(filepath.Join(r.host.dir, path), nil)
+	pinned, err := loadLink(filepath.Join(r.host.dir, path))
 	if err != nil {
 		return false, err
 	}

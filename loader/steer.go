@@ -31,7 +31,7 @@ func (g *Group) program() (*ebpf.Program, error) {
 	if err := g.pinned(); err != nil {
 		return nil, err
 	}
-	return ebpf.LoadPinnedProgram(filepath.Join(g.host.dir, "groups", g.name, "steer"), nil)
+	return loadProgram(filepath.Join(g.host.dir, "groups", g.name, "steer"))
 }
 
 // Unsteer gives the choice back to the kernel's hash. It is no error if no program was attached.
