@@ -27,29 +27,34 @@ func (d directory) Populated() (bool, error) {
 // WaitEmpty returns once no process lives in the cgroup or below it, or with
 // the error of the context. It sleeps in the kernel until something changes.
 func (d directory) WaitEmpty(ctx context.Context) error {
-	events, err := os.Open(d.eventsFile())
-	if vanished(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("watch cgroup %s: %w", d.path, err)
-	}
-	defer events.Close()
-
-	wake, err := newAlarm()
-	if err != nil {
-		return fmt.Errorf("watch cgroup %s: %w", d.path, err)
-	}
-	defer wake.close()
-	defer context.AfterFunc(ctx, wake.ring)()
-
-	if err := waitEmpty(ctx, int(events.Fd()), wake); err != nil {
+	if err := d.waitFor(ctx, func(events string) bool { return !populated(events) }); err != nil {
 		return fmt.Errorf("wait for the processes of cgroup %s: %w", d.path, err)
 	}
 	return nil
 }
 
-func waitEmpty(ctx context.Context, events int, wake *alarm) error {
+// waitFor returns once the events of the cgroup are as wanted, or the cgroup is
+// gone.
+func (d directory) waitFor(ctx context.Context, wanted func(events string) bool) error {
+	events, err := os.Open(d.eventsFile())
+	if vanished(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+
+	wake, err := newAlarm()
+	if err != nil {
+		return err
+	}
+	defer wake.close()
+	defer context.AfterFunc(ctx, wake.ring)()
+	return waitForEvents(ctx, int(events.Fd()), wake, wanted)
+}
+
+func waitForEvents(ctx context.Context, events int, wake *alarm, wanted func(string) bool) error {
 	text := make([]byte, 256)
 	for {
 		// Reading also arms the next POLLPRI.
@@ -60,7 +65,7 @@ func waitEmpty(ctx context.Context, events int, wake *alarm) error {
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return err
 		}
-		if err == nil && !populated(string(text[:n])) {
+		if err == nil && wanted(string(text[:n])) {
 			return nil
 		}
 		if err := ctx.Err(); err != nil {

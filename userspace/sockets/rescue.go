@@ -30,9 +30,11 @@ var (
 // # What moves and what stays
 //
 // What waits to be accepted moves, also when its client has closed already.
-// Connections that were accepted live on. A handshake that is not finished stays with
-// this listener and ends in its queue, later: with TCP_DEFER_ACCEPT only when
-// the client sends. So look at the backlog again, and rescue again.
+// Connections that were accepted live on. A handshake that is not finished stays
+// with this listener and ends in its queue, later: with TCP_DEFER_ACCEPT only
+// when the client sends; after an overflow of the queue, when the kernel or the
+// client repeats its part, a second or more later. So look at the backlog again,
+// and rescue again.
 //
 // The socket keeps its cookie, its address, its BPF storage and its options
 // (the kernel forgets TCP_MAXSEG and TCP_WINDOW_CLAMP; they are set again). It
@@ -40,13 +42,16 @@ var (
 //
 // # What the server sees
 //
-// Nothing, as long as it is stopped, or doesn't look at the listener: after it goes on, poll and
+// Nothing, while it is stopped or busy elsewhere: after it goes on, poll and
 // epoll (level and edge triggered) tell of new connections as before, and an
-// interrupted accept starts again. But a thread that waits in accept while this
-// is done wakes, and finds the socket either shut, then accept returns EINVAL,
-// or listening again, then it goes on waiting: it is a race of some
-// microseconds. In the same way, a thread that waits in poll may see one POLLHUP.
-// So rescue only what hangs.
+// interrupted accept starts again.
+//
+// But a thread that waits in accept, poll or epoll wakes when the socket is shut,
+// and mostly looks before the socket listens again: accept returns EINVAL, poll
+// tells POLLHUP. Node, Python, nginx and lighttpd go on, some with a line in
+// their log; a Go server ends, since net/http takes it for the end of the
+// listener. So, unless the server is stopped, freeze its cgroup meanwhile
+// (cgroup.freeze): then it sees nothing in this case either.
 //
 // Errors wrap ErrNotTCP, ErrNotListening or ErrNoGroup when nothing was done.
 // After any other error the listener may be shut, and its server gets EINVAL

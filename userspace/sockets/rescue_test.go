@@ -2,6 +2,7 @@ package sockets
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sockdist/sockdist/internal/cgroup"
 	"github.com/sockdist/sockdist/internal/netns"
 )
 
@@ -125,6 +128,56 @@ func TestRescueBesideAcceptThatRuns(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRescueOfFrozenServers rescues where nothing hangs, but stands still
+// meanwhile: then no server sees anything of it.
+func TestRescueOfFrozenServers(t *testing.T) {
+	for _, way := range []string{"accept", "epoll", "edge", "poll", "go"} {
+		t.Run(way, func(t *testing.T) {
+			inMigratingNamespace(t, func() {
+				one, other := pairOf(t, "tcp4", "127.0.0.1:80")
+				leaf := leafOf(t, start(t, "serve", []string{way, "strict"}, fileOf(t, one)))
+				for i := range 50 {
+					err := leaf.Frozen(t.Context(), func() error { rescueOf(t, one); return nil })
+					if err != nil {
+						t.Fatal(err)
+					}
+					if i%10 == 0 {
+						wantEcho(t, connectBeside(t, other, "tcp4", "127.0.0.1:80"))
+					}
+				}
+			})
+		})
+	}
+}
+
+// leafOf moves a child into a leaf of its own.
+func leafOf(t *testing.T, c *child) *cgroup.Leaf {
+	t.Helper()
+	mount, err := cgroup.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := mount.Create(fmt.Sprintf("sockets-test-%d", c.pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.end()
+		if err := errors.Join(tree.WaitEmpty(context.Background()), tree.Remove(), tree.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	leaf, err := tree.Leaf("0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := strconv.Itoa(c.pid())
+	if err := os.WriteFile(filepath.Join(leaf.Path(), "cgroup.procs"), []byte(pid), 0); err != nil {
+		t.Fatal(err)
+	}
+	return leaf
 }
 
 // A handshake under way stays with the listener, as Rescue says.

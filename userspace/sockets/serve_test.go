@@ -10,9 +10,10 @@ import (
 )
 
 // serveRole serves what it inherited, in one of the ways in which servers wait
-// for connections: it sends back what comes.
+// for connections: it sends back what comes. A strict one ends when accept
+// fails, as some do.
 func serveRole(args []string) error {
-	way := args[0]
+	way, strict := args[0], len(args) > 1
 	if err := unix.SetNonblock(inherited, way != "accept"); err != nil {
 		return err
 	}
@@ -29,7 +30,7 @@ func serveRole(args []string) error {
 		}
 		go acceptByGo(l)
 	} else {
-		go acceptBySyscall(waits[way])
+		go acceptBySyscall(waits[way], strict)
 	}
 	return waitForEnd()
 }
@@ -47,7 +48,7 @@ func acceptByGo(l net.Listener) {
 }
 
 // acceptBySyscall accepts all there are after each wait.
-func acceptBySyscall(wait func() error) {
+func acceptBySyscall(wait func() error, strict bool) {
 	for {
 		if err := wait(); err != nil && !errors.Is(err, unix.EINTR) {
 			fmt.Fprintln(os.Stderr, "wait:", err)
@@ -55,6 +56,10 @@ func acceptBySyscall(wait func() error) {
 		}
 		for {
 			fd, _, err := unix.Accept4(inherited, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+			if strict && err == unix.EINVAL {
+				fmt.Fprintln(os.Stderr, "accept:", err)
+				os.Exit(1)
+			}
 			if err != nil {
 				break
 			}
