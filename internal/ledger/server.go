@@ -37,8 +37,8 @@ type Server struct {
 var (
 	Node   = Server{"node", installNode}
 	Python = Server{"python", installPython}
-	// Go also takes the flag -reuseport, before its port, to share the port
-	// without any help.
+	// Go also takes several ports, and the flag -reuseport, before them, to share
+	// them without any help.
 	Go = Server{"go", installGo}
 )
 

@@ -35,16 +35,22 @@ func main() {
 			return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, reuseport, 1) })
 		}
 	}
-	plain, err := config.Listen(context.Background(), "tcp", ":"+flag.Arg(0))
-	if err != nil {
-		log.Fatal(err)
+	books := &books{file: openRecords()}
+	server := &http.Server{Handler: &handler{books, seconds(knobs["LEDGER_SERVICE_MS"], 0) / 1000}, ErrorLog: log.New(quiet{}, "", 0)}
+	ended := obey(knobs, server, books)
+	var serving sync.WaitGroup
+	for _, port := range flag.Args() {
+		plain, err := config.Listen(context.Background(), "tcp", ":"+port)
+		if err != nil {
+			log.Fatal(err)
+		}
+		serving.Go(func() {
+			if err := server.Serve(&recorder{plain, books}); err != http.ErrServerClosed {
+				log.Fatal(err)
+			}
+		})
 	}
-	listener := &recorder{Listener: plain, file: openRecords()}
-	server := &http.Server{Handler: &handler{listener, seconds(knobs["LEDGER_SERVICE_MS"], 0) / 1000}, ErrorLog: log.New(quiet{}, "", 0)}
-	ended := obey(knobs, server, listener)
-	if err := server.Serve(listener); err != http.ErrServerClosed {
-		log.Fatal(err)
-	}
+	serving.Wait()
 	<-ended
 }
 
@@ -53,13 +59,13 @@ type quiet struct{}
 func (quiet) Write(b []byte) (int, error) { return len(b), nil }
 
 // obey does what signals say. The channel is closed at a graceful end.
-func obey(knobs map[string]string, server *http.Server, listener *recorder) <-chan struct{} {
+func obey(knobs map[string]string, server *http.Server, books *books) <-chan struct{} {
 	ended := make(chan struct{})
 	hangs := make(chan os.Signal, 1)
 	signal.Notify(hangs, syscall.SIGUSR2)
 	go func() {
 		for range hangs {
-			listener.hang(knobs["LEDGER_HANG"], seconds(knobs["LEDGER_HANG_MS"], 2000)/1000)
+			books.hang(knobs["LEDGER_HANG"], seconds(knobs["LEDGER_HANG_MS"], 2000)/1000)
 		}
 	}()
 	switch {
@@ -101,19 +107,19 @@ func seconds(text string, otherwise float64) time.Duration {
 
 // handler answers with who it is and what it was asked.
 type handler struct {
-	listener *recorder
-	service  time.Duration
+	books   *books
+	service time.Duration
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := r.URL.Path[1:]
-	h.listener.record('N', r.RemoteAddr, " "+id)
+	h.books.record('N', r.RemoteAddr, " "+id)
 	query := r.URL.Query()
 	if query.Has("busy") {
-		h.listener.hang("busy", seconds(query.Get("busy"), 0)/1000)
+		h.books.hang("busy", seconds(query.Get("busy"), 0)/1000)
 	}
 	if query.Has("deadlock") {
-		h.listener.hang("deadlock", 0)
+		h.books.hang("deadlock", 0)
 	}
 	time.Sleep(h.service)
 	fmt.Fprintf(w, "%d %s %s\n", os.Getpid(), slot, id)
@@ -126,10 +132,9 @@ var slot = func() string {
 	return "-"
 }()
 
-// recorder writes down each connection as soon as it is accepted: one file a
-// process, one write a line, nothing held back in memory.
-type recorder struct {
-	net.Listener
+// books have each connection as soon as it is accepted: one file a process, one
+// write a line, nothing held back in memory.
+type books struct {
 	file      *os.File   // nil: nobody keeps books
 	accepting sync.Mutex // held by one that hangs
 }
@@ -151,24 +156,30 @@ func (l *recorder) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.record('A', connection.RemoteAddr().String(), "")
-	l.accepting.Lock()
-	l.accepting.Unlock() //nolint:staticcheck // it only waits
+	l.books.record('A', connection.RemoteAddr().String(), "")
+	l.books.accepting.Lock()
+	l.books.accepting.Unlock() //nolint:staticcheck // it only waits
 	return connection, nil
 }
 
-func (l *recorder) record(letter byte, peer, more string) {
-	if l.file == nil {
+func (b *books) record(letter byte, peer, more string) {
+	if b.file == nil {
 		return
 	}
 	host, port, _ := net.SplitHostPort(peer)
-	fmt.Fprintf(l.file, "%c %d %s %s%s\n", letter, monotonic(), host, port, more)
+	fmt.Fprintf(b.file, "%c %d %s %s%s\n", letter, monotonic(), host, port, more)
+}
+
+// recorder is a listener that keeps books.
+type recorder struct {
+	net.Listener
+	books *books
 }
 
 // hang stops the accept loop, after one more connection.
-func (l *recorder) hang(kind string, length time.Duration) {
-	l.accepting.Lock()
-	defer l.accepting.Unlock()
+func (b *books) hang(kind string, length time.Duration) {
+	b.accepting.Lock()
+	defer b.accepting.Unlock()
 	if kind == "deadlock" {
 		select {}
 	}
