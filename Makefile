@@ -35,6 +35,18 @@ test-kernels: ## loader and data plane on Linux 6.1, 6.12 and Debian's newest, u
 	scripts/deps kernels
 	$(GO) run ./internal/kernels/cmd/kernels -timeout 8m -run '$(KERNELTESTS)' $(KERNELFLAGS) ./loader ./internal/kernels/selftest
 
+CHAOSFLAGS ?= -duration 10m
+
+.PHONY: chaos
+chaos: deps build ## ten minutes of crashes, hangs, reloads and kills under load, and the books of every connection (needs root)
+	$(GO) build -o bin/chaos ./bench/chaos
+	$(SUDO) bin/chaos -sockdist bin/sockdist $(CHAOSFLAGS)
+
+.PHONY: bench-reliability
+bench-reliability: deps build ## what faults and changes cost, beside plain reuseport and others (needs root)
+	$(GO) build -o bin/reliability ./bench/reliability
+	$(SUDO) bin/reliability $(RELIABILITYFLAGS)
+
 .PHONY: bench-pick
 bench-pick: ## what a pick costs, by policy and number of slots
 	@$(GO) build -o bin/pick ./bench/pick

@@ -151,6 +151,9 @@ func (s *steering) Adopt(slot int, where sockets.Group, l control.Listener) erro
 	if err := add(g, slot, l); err != nil {
 		return explainListener(err)
 	}
+	if err := s.app.Own(l.FD); err != nil {
+		return err
+	}
 	// A new SO_REUSEPORT group, such as after all workers died, knows nothing of the program.
 	if err := g.Steer(l.FD); err != nil {
 		return err
@@ -372,6 +375,15 @@ func (s *steering) Traffic() (map[int]control.Traffic, error) {
 		}
 	}
 	return traffic, nil
+}
+
+func (s *steering) Unsteer(where sockets.Group, fd int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g := s.groups[where]; g != nil {
+		return g.Unsteer(fd)
+	}
+	return nil
 }
 
 func (s *steering) Close() error {

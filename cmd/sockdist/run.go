@@ -63,6 +63,9 @@ func (e *environment) run(ctx context.Context, flags runFlags, command []string)
 	}
 	defer manager.Close()
 	config.Manager = manager
+	for _, l := range manager.Listeners() {
+		config.Standby = append(config.Standby, l.File)
+	}
 	if err := mayRun(); err != nil {
 		return err
 	}

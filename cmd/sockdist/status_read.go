@@ -209,21 +209,25 @@ func (s *status) addApps(host *loader.Host, name string, apps []string, runtimeD
 		if _, err := sockets.StartTime(supervisor); err != nil {
 			supervisor = 0
 		}
-		status := appStatus{Name: app, PID: supervisor, Workers: workersOf(app, s.Groups)}
+		status := appStatus{Name: app, PID: supervisor, Workers: workersOf(app, supervisor, s.Groups)}
 		status.supervised(runtimeDir)
 		s.Apps = append(s.Apps, status)
 	}
 	return nil
 }
 
-// workersOf joins the slots that a worker has in the groups of its app.
-func workersOf(app string, groups []groupStatus) []workerStatus {
+// workersOf joins the slots that a worker has in the groups of its app. The
+// supervisor's own slot is that of the service manager's socket.
+func workersOf(app string, supervisor int, groups []groupStatus) []workerStatus {
 	bySlot := make(map[int]workerStatus)
 	for _, g := range groups {
 		if g.App != app {
 			continue
 		}
 		for _, slot := range g.Slots {
+			if slot.PID == supervisor && supervisor != 0 {
+				continue
+			}
 			w, seen := bySlot[slot.Slot]
 			if !seen || rank(slot.State) > rank(w.State) {
 				w.Slot, w.PID, w.Process, w.State = slot.Slot, slot.PID, slot.Process, slot.State

@@ -20,6 +20,13 @@ func (l *listeners) serving(g sockets.Group) []int {
 	return slots
 }
 
+// slotsIn is serving for others.
+func (l *listeners) slotsIn(g sockets.Group) []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.serving(g)
+}
+
 // announce says once that a group is complete, or, if it never will be, what
 // there is.
 func (l *listeners) announce(g sockets.Group, anyway bool) {

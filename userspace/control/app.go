@@ -33,6 +33,7 @@ type Supervisor struct {
 	tree      *cgroup.Tree
 	steering  Steering
 	outlet    *outlet
+	standby   []standby
 	desk      *desk
 	listeners *listeners
 	lives     context.Context // over: processes that can't be killed are given up
@@ -70,9 +71,13 @@ func New(config Config, kernel Kernel) (*Supervisor, error) {
 		return nil, err
 	}
 	s := &Supervisor{
-		config: config, kernel: kernel, log: config.Logger, path: path, crew: newCrew(),
+		config: config, kernel: kernel, log: config.Logger, path: path,
 		goal:     goal{workers: config.Workers},
 		changing: make(chan struct{}, 1), urgency: newUrgency(), failed: make(chan error, 1), ended: make(chan struct{}),
+	}
+	s.crew = newCrew(MaxWorkers)
+	if len(config.Standby) > 0 {
+		s.crew = newCrew(standbySlot)
 	}
 	if config.Ready != "" {
 		if s.ready, err = parseReady(config.Ready); err != nil {
@@ -142,11 +147,12 @@ func (u *undoing) all() error {
 
 // prepare sets everything up that has to be there before the first worker. It
 // returns what an earlier supervisor left.
-func (s *Supervisor) prepare(undo *undoing) (found *legacy, err error) {
-	if found, err = s.openTree(undo); err != nil {
+func (s *Supervisor) prepare(undo *undoing) (*legacy, error) {
+	found, err := s.openTree(undo)
+	if err != nil {
 		return nil, err
 	}
-	if err := foreignListeners(s.config.Ports, found.leaves()); err != nil {
+	if err := foreignListeners(s.config.Ports, found.leaves(), s.standbyCookies()); err != nil {
 		return nil, err
 	}
 	s.steering, err = s.kernel.Open(App{
@@ -171,6 +177,9 @@ func (s *Supervisor) prepare(undo *undoing) (found *legacy, err error) {
 		return nil, err
 	}
 	undo.add(s.outlet.close)
+	if err := s.openStandby(); err != nil {
+		return nil, err
+	}
 	s.desk = openDesk(s)
 	return found, nil
 }
@@ -180,6 +189,7 @@ func (s *Supervisor) letGo(found *legacy) error {
 	if s.leavesWorkers(found) {
 		return s.steering.Close()
 	}
+	s.unsteerStandby()
 	return s.steering.Detach()
 }
 
@@ -205,10 +215,12 @@ func (s *Supervisor) openTree(undo *undoing) (*legacy, error) {
 func (s *Supervisor) serve(found *legacy) error {
 	s.lives, s.giveUp = context.WithCancel(context.Background())
 	s.listeners = newListeners(s.steering, &s.config, s.crew, s.fail, s.serving)
+	s.listeners.standby = s.standbyCookies()
 	s.takeOver(found)
 	s.background.Go(func() { s.watch(s.lives) })
 	s.background.Go(s.watchProgress)
 	s.background.Go(s.scaleByLoad)
+	s.background.Go(s.relieve)
 	go s.feedWatchdog() // to the very end
 
 	err := s.startAll()

@@ -116,6 +116,10 @@ type Config struct {
 	// by itself, and then its sudden death breaks the workers' pipes.
 	Relay []string
 
+	// Standby are listening sockets of the service manager, on ports that the
+	// workers share: what waits in their queues goes to the workers.
+	Standby []*os.File
+
 	// Manager is told how the app is. Nil means nobody is.
 	Manager Manager
 

@@ -9,11 +9,13 @@ import (
 // crew is the workers that an app has now, by slot: those that serve, new ones
 // that aren't ready yet, and old ones that are on their way out.
 type crew struct {
+	slots int // that workers may have
+
 	mu      sync.Mutex
 	members map[int]*worker
 }
 
-func newCrew() *crew { return &crew{members: make(map[int]*worker)} }
+func newCrew(slots int) *crew { return &crew{slots: slots, members: make(map[int]*worker)} }
 
 // all returns the workers in the order of their slots.
 func (c *crew) all() []*worker {
@@ -59,7 +61,7 @@ func (c *crew) remove(w *worker) {
 func (c *crew) hire(make func(slot int) *worker) (*worker, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for slot := range MaxWorkers {
+	for slot := range c.slots {
 		if c.members[slot] == nil {
 			w := make(slot)
 			c.members[slot] = w
@@ -67,5 +69,5 @@ func (c *crew) hire(make func(slot int) *worker) (*worker, error) {
 		}
 	}
 	return nil, fmt.Errorf("all %d slots are taken, by old workers that finish their connections too: "+
-		"wait for these, or let them go sooner with a shorter --grace", MaxWorkers)
+		"wait for these, or let them go sooner with a shorter --grace", c.slots)
 }

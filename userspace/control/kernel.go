@@ -69,6 +69,10 @@ type Steering interface {
 	// nothing may be missing.
 	Traffic() (map[int]Traffic, error)
 
+	// Unsteer leaves connections of the group to the kernel's own choice. The
+	// descriptor is of a listener in it.
+	Unsteer(g sockets.Group, fd int) error
+
 	// Close gives the kernel side up as it is, and ends Next.
 	Close() error
 

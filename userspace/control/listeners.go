@@ -36,6 +36,7 @@ type listeners struct {
 	shut      map[uint64]int // how often by us, for a moment: so many Closed events are to come
 	announced map[sockets.Group]bool
 	said      map[string]bool // what is said once
+	standby   map[uint64]bool // sockets that are no worker's, and no stranger's
 
 	searches sync.WaitGroup
 }

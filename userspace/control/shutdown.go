@@ -51,6 +51,7 @@ func (s *Supervisor) stop() error {
 		s.awaitQuiet()
 	}
 
+	s.standIn()
 	failed := make([]error, len(workers))
 	var group sync.WaitGroup
 	for i, w := range workers {

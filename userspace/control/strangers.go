@@ -19,8 +19,8 @@ func taken(where netip.AddrPort, by string) error {
 }
 
 // foreignListeners returns an error that names whoever listens on one of the
-// ports, and is in none of the cgroups that are the workers': a stranger.
-func foreignListeners(ports []uint16, ours map[uint64]bool) error {
+// ports with a socket that isn't ours, by cgroup or cookie: a stranger.
+func foreignListeners(ports []uint16, leaves, standby map[uint64]bool) error {
 	if len(ports) == 0 {
 		return nil
 	}
@@ -29,7 +29,7 @@ func foreignListeners(ports []uint16, ours map[uint64]bool) error {
 		return fmt.Errorf("look whether the ports are free: %w", err)
 	}
 	for _, l := range found {
-		if slices.Contains(ports, l.Address.Port()) && !ours[l.Cgroup] {
+		if slices.Contains(ports, l.Address.Port()) && !leaves[l.Cgroup] && !standby[l.Cookie] {
 			return taken(l.Address, owners(l))
 		}
 	}
@@ -45,7 +45,7 @@ func (l *listeners) meetsStranger(g sockets.Group, found []sockets.Listener, our
 		return false
 	}
 	for _, other := range found {
-		if ours[other.Cgroup] == nil && overlap(g, other.Group()) {
+		if ours[other.Cgroup] == nil && !l.standby[other.Cookie] && overlap(g, other.Group()) {
 			l.fail(taken(other.Address, owners(other)))
 			return true
 		}

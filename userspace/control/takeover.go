@@ -218,7 +218,11 @@ func (s *Supervisor) takeOver(found *legacy) {
 	if len(found.workers) == 0 {
 		return
 	}
-	if err := s.steering.Keep(found.slots()); err != nil {
+	kept := found.slots()
+	if len(s.standby) > 0 {
+		kept = append(kept, standbySlot)
+	}
+	if err := s.steering.Keep(kept); err != nil {
 		s.log.Error(fmt.Sprintf("free the slots of workers that are gone: %v", err))
 	}
 	traffic, err := s.steering.Traffic()

@@ -315,6 +315,13 @@ func (s *steering) Keep(slots []int) error {
 	return nil
 }
 
+func (s *steering) Unsteer(g sockets.Group, _ int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.note("unsteer %s", g.Address)
+	return nil
+}
+
 // Dial connects to whomever the kernel's hash chooses.
 func (s *steering) Dial(ctx context.Context, slot int, g sockets.Group) (net.Conn, error) {
 	s.mu.Lock()
