@@ -45,6 +45,8 @@ func startApp(b *bench, server []string, workers int, flags ...string) (*app, er
 		return nil, err
 	}
 	b.started++
+	// The state of this run's apps is nobody else's business.
+	env = append(env, "SOCKDIST_RUNTIME_DIR="+filepath.Join(b.folder, "run"))
 	a := &app{b: b, name: fmt.Sprintf("reliability-%d-%d", os.Getpid(), b.started), number: port, folder: folder, env: env}
 	if a.log, err = b.outputFile(a.name + ".log"); err != nil {
 		return nil, err
@@ -101,7 +103,9 @@ type slot struct {
 }
 
 func (a *app) slots() (slots []slot, err error) {
-	output, err := exec.CommandContext(a.b.ctx, a.b.sockdist, "--dir", a.b.pins, "status", "--json").Output()
+	cmd := exec.CommandContext(a.b.ctx, a.b.sockdist, "--dir", a.b.pins, "status", "--json")
+	cmd.Env = a.env
+	output, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("sockdist status: %w", err)
 	}

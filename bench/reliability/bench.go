@@ -167,12 +167,5 @@ func settle(book *ledger.Book, f fleet, kills []ledger.Kill) (*ledger.Report, er
 	if err != nil {
 		return nil, err
 	}
-	var since []*ledger.Accept // without those from before the load
-	for _, a := range records.Accepts {
-		if a.At >= book.Begin {
-			since = append(since, a)
-		}
-	}
-	records.Accepts = since
 	return book.Report(book.Balance(records, kills...)), nil
 }

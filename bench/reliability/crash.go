@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sockdist/sockdist/internal/ledger"
 )
 
@@ -21,8 +23,20 @@ func (b *bench) times() int {
 
 // measureCrash kills workers at random moments, one about every two seconds.
 func measureCrash(b *bench) (*table, error) {
+	return b.crashes(0, fmt.Sprintf("SIGKILL of one of %d workers", crashWorkers))
+}
+
+// stuckFor is less than what a hang detection takes to act.
+const stuckFor = 300 * time.Millisecond
+
+// measureStuck kills workers in whose queues connections wait.
+func measureStuck(b *bench) (*table, error) {
+	return b.crashes(stuckFor, fmt.Sprintf("SIGKILL of one of %d workers that has been stopped for %v before", crashWorkers, stuckFor))
+}
+
+func (b *bench) crashes(stuck time.Duration, what string) (*table, error) {
 	t := &table{
-		Title: fmt.Sprintf("SIGKILL of one of %d workers, %d times, at %.0f connections/s, IPv4 and IPv6. A connection that the\nkilled worker had accepted is lost with any of them; the rest needn't be.", crashWorkers, b.times(), b.rate),
+		Title: fmt.Sprintf("%s, %d times, at %.0f connections/s, IPv4 and IPv6.\nA connection that the killed worker had accepted is lost with any of them; the rest needn't be.", what, b.times(), b.rate),
 		heads: lossHeads, cells: lossCells,
 	}
 	contenders := []contender{plain, underSockdist("round robin", "--policy", "rr"), underSockdist("sockdist least")}
@@ -30,14 +44,14 @@ func measureCrash(b *bench) (*table, error) {
 	for _, c := range contenders {
 		r := &row{Contender: c.name}
 		t.Rows = append(t.Rows, r)
-		if err := b.crash(c, r); err != nil {
+		if err := b.crash(c, r, stuck); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
 	return t, nil
 }
 
-func (b *bench) crash(c contender, r *row) error {
+func (b *bench) crash(c contender, r *row, stuck time.Duration) error {
 	f, err := c.start(b, crashWorkers)
 	if err != nil {
 		return err
@@ -56,7 +70,7 @@ func (b *bench) crash(c contender, r *row) error {
 		b.progress.show("crash %d of %d: %s", i+1, b.times(), c.name)
 		begin := time.Now()
 		b.sleep(500*time.Millisecond + time.Duration(b.random.Int64N(int64(time.Second))))
-		k, err := b.crashOne(f)
+		k, err := b.crashOne(f, stuck)
 		if err != nil {
 			return err
 		}
@@ -69,7 +83,7 @@ func (b *bench) crash(c contender, r *row) error {
 	return r.conclude(load, f, kills, len(kills))
 }
 
-func (b *bench) crashOne(f fleet) (k ledger.Kill, err error) {
+func (b *bench) crashOne(f fleet, stuck time.Duration) (k ledger.Kill, err error) {
 	pids, err := f.pids()
 	if err != nil {
 		return k, err
@@ -78,7 +92,14 @@ func (b *bench) crashOne(f fleet) (k ledger.Kill, err error) {
 		return k, errors.New("no worker is alive")
 	}
 	slices.Sort(pids)
-	return ledger.KillWorker(pids[b.random.IntN(len(pids))])
+	pid := pids[b.random.IntN(len(pids))]
+	if stuck > 0 {
+		if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+			return k, err
+		}
+		b.sleep(stuck)
+	}
+	return ledger.KillWorker(pid)
 }
 
 // conclude ends the load and takes its books for a round.

@@ -4,6 +4,7 @@
 //
 //	stall       one of 8 workers stopped for 2 s: who waits longer than 1 s
 //	crash       SIGKILL of one of 4 workers, again and again
+//	stuck       the same, of a worker that was stopped for a moment before
 //	reload      reloads in a row, with long-lived connections
 //	scale       scale steps in a row, likewise
 //	supervisor  kill -9 of sockdist itself, and a new one takes over
@@ -99,6 +100,7 @@ type part struct {
 var parts = []part{
 	{"stall", measureStall},
 	{"crash", measureCrash},
+	{"stuck", measureStuck},
 	{"reload", measureReload},
 	{"scale", measureScale},
 	{"supervisor", measureSupervisor},

@@ -13,7 +13,7 @@ const afterDeath = 200 * time.Millisecond
 // Balance is the comparison of the client's columns with the workers' records.
 type Balance struct {
 	// Accepted is how many connections the workers recorded. It is the sum of
-	// the next three, unless there are Faults.
+	// the counts below but InHands, unless there are Faults.
 	Accepted int
 	// Answered, ResetAfterAccept and Others (timed out, wrong) are those of the
 	// client's connections that were accepted, by column.
@@ -24,6 +24,11 @@ type Balance struct {
 	// Gone are recorded accepts without a peer: the client had given the
 	// connection up in the accept queue.
 	Gone int
+	// Strangers are accepts of connections that weren't the load's: from a port
+	// at which the client had none at that time, or with the number 0, which is
+	// for questions whether a server is ready. Health checks are such. Where there
+	// are none, it is for the caller to want 0.
+	Strangers int
 	// Faults are whatever can't be explained, each with the numbers it is about.
 	Faults []string
 }
@@ -47,7 +52,7 @@ func (b *Book) Balance(records Records, kills ...Kill) *Balance {
 	}
 	s.explainGone()
 	s.layToKills(kills)
-	if sum := s.Answered + s.ResetAfterAccept + s.Others + s.Gone; sum != s.Accepted && len(s.Faults) == 0 {
+	if sum := s.Answered + s.ResetAfterAccept + s.Others + s.Gone + s.Strangers; sum != s.Accepted && len(s.Faults) == 0 {
 		s.fault("the workers accepted %d connections, and the client's columns have %d of them", s.Accepted, sum)
 	}
 	return s.Balance
@@ -92,6 +97,8 @@ func (s *settlement) assignByNumber(a *Accept) {
 	number, _, err := parseQuestion(a.Questions[0])
 	e := s.byNumber[number]
 	switch {
+	case err == nil && number == 0:
+		s.Strangers++
 	case err != nil || e == nil:
 		s.fault("process %d recorded question %s from %s, and the client has no such connection", a.PID, a.Questions[0], a.Peer)
 	case a.Peer.IsValid() && e.Local != a.Peer:
@@ -105,13 +112,18 @@ func (s *settlement) assignByNumber(a *Accept) {
 func (s *settlement) assignByPeer(a *Accept) {
 	same := s.byPeer[a.Peer]
 	for i := len(same) - 1; i >= 0; i-- {
+		e := same[i]
 		// An answered one has an accept with its question.
-		if e := same[i]; e.Started <= a.At && s.by[e] == nil && e.Column != Answered {
+		if e.Started <= a.At && s.by[e] == nil && e.Column != Answered {
 			s.give(e, a)
 			return
 		}
+		if e.Started <= a.At && a.At <= e.Ended {
+			s.fault("connection %d: process %d recorded that it accepted it, besides process %d", e.Number, a.PID, e.AcceptedBy)
+			return
+		}
 	}
-	s.fault("process %d recorded an accept from %s at %d, and the client has no such connection then", a.PID, a.Peer, a.At)
+	s.Strangers++
 }
 
 func (s *settlement) give(e *Entry, a *Accept) {

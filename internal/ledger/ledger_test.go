@@ -103,7 +103,7 @@ func TestFaults(t *testing.T) {
 			s.recordAll(c, id)
 			s.record(os.Getpid(), 'A', c, "")
 			reply(c, id)
-		}, ledger.Answered, "no such connection then"},
+		}, ledger.Answered, "recorded that it accepted it, besides"},
 		{"a question without an accept", func(s *server, c net.Conn, id string) {
 			s.record(os.Getpid(), 'N', c, " "+id)
 			reset(c)
@@ -239,6 +239,27 @@ func TestFinish(t *testing.T) {
 	}
 	if book.Entries[0].Number != 1000 {
 		t.Errorf("the first number is %d, want 1000", book.Entries[0].Number)
+	}
+}
+
+// What others do on the server is counted apart: a connection without a
+// question, and the question 0.
+func TestStrangers(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "tcp4", nil)
+	for range 5 {
+		if err := get(s.address, "0.0"); err != nil {
+			t.Fatal(err)
+		}
+		c, err := net.Dial("tcp", s.address.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	_, balance := s.load(ledger.Load{Rate: 1000, Count: 50})
+	if !balance.Balances() || balance.Strangers != 10 || balance.Accepted != 60 {
+		t.Errorf("%+v", balance)
 	}
 }
 

@@ -67,6 +67,7 @@ type BalanceReport struct {
 	ResetAfterAccept int      `json:"reset_after_accept"`
 	Others           int      `json:"others"`
 	Gone             int      `json:"gone"`
+	Strangers        int      `json:"strangers"`
 	InHands          int      `json:"in_hands"`
 	Faults           []string `json:"faults"`
 }
@@ -110,7 +111,7 @@ func (b *Book) Report(balance *Balance) *Report {
 	if balance != nil {
 		r.Balance = &BalanceReport{
 			balance.Accepted, balance.Answered, balance.ResetAfterAccept, balance.Others,
-			balance.Gone, balance.InHands, append([]string{}, balance.Faults...),
+			balance.Gone, balance.Strangers, balance.InHands, append([]string{}, balance.Faults...),
 		}
 	}
 	return r
@@ -262,8 +263,8 @@ func (r *Report) writeBalance(w io.Writer) error {
 	if b == nil {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "workers accepted %d = %d answered + %d reset + %d timed out or wrong + %d gone before; %d more in the hands of killed workers\n",
-		b.Accepted, b.Answered, b.ResetAfterAccept, b.Others, b.Gone, b.InHands)
+	_, err := fmt.Fprintf(w, "workers accepted %d = %d answered + %d reset + %d timed out or wrong + %d gone before + %d of others; %d more in the hands of killed workers\n",
+		b.Accepted, b.Answered, b.ResetAfterAccept, b.Others, b.Gone, b.Strangers, b.InHands)
 	for _, fault := range b.Faults {
 		if err == nil {
 			_, err = fmt.Fprintln(w, "doesn't fit:", fault)

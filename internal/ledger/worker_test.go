@@ -75,21 +75,9 @@ func (w *worker) start(l ledger.Load) *ledger.Run {
 	return r
 }
 
-// settle leaves out what came before the load: the questions whether it listens.
 func (w *worker) settle(book *ledger.Book, kills ...ledger.Kill) *ledger.Balance {
 	w.t.Helper()
-	records, err := ledger.ReadRecords(w.records)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	var since []*ledger.Accept
-	for _, a := range records.Accepts {
-		if a.At >= book.Begin {
-			since = append(since, a)
-		}
-	}
-	records.Accepts = since
-	return book.Balance(records, kills...)
+	return settle(w.t, book, w.records, kills...)
 }
 
 func until(t testing.TB, what string, condition func() bool) {
