@@ -32,9 +32,10 @@ var (
 // What waits to be accepted moves, also when its client has closed already.
 // Connections that were accepted live on. A handshake that is not finished stays
 // with this listener and ends in its queue, later: with TCP_DEFER_ACCEPT only
-// when the client sends; after an overflow of the queue, when the kernel or the
-// client repeats its part, a second or more later. So look at the backlog again,
-// and rescue again.
+// when the client sends; after an overflow of the queue, when one side repeats
+// its part, a second or more later. So look at the backlog again, and rescue
+// again. A client whose SYN was dropped, since the queue was full, repeats it
+// after a second and is picked anew.
 //
 // The socket keeps its cookie, its address, its BPF storage and its options
 // (the kernel forgets TCP_MAXSEG and TCP_WINDOW_CLAMP; they are set again). It
