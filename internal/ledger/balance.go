@@ -110,6 +110,7 @@ func (s *settlement) assignByNumber(a *Accept) {
 }
 
 func (s *settlement) assignByPeer(a *Accept) {
+	var open *Entry // then, and with an accept already
 	same := s.byPeer[a.Peer]
 	for i := len(same) - 1; i >= 0; i-- {
 		e := same[i]
@@ -119,9 +120,12 @@ func (s *settlement) assignByPeer(a *Accept) {
 			return
 		}
 		if e.Started <= a.At && a.At <= e.Ended {
-			s.fault("connection %d: process %d recorded that it accepted it, besides process %d", e.Number, a.PID, e.AcceptedBy)
-			return
+			open = e
 		}
+	}
+	if open != nil {
+		s.fault("connection %d: process %d recorded that it accepted it, besides process %d", open.Number, a.PID, open.AcceptedBy)
+		return
 	}
 	s.Strangers++
 }
@@ -194,16 +198,21 @@ func (s *settlement) explainGone() {
 	}
 }
 
+// layToKills finds what killed workers may have had in their hands.
 func (s *settlement) layToKills(kills []Kill) {
 	for _, k := range kills {
+		left := max(k.Loops, 1)
 		for _, e := range s.book.Entries {
+			if left == 0 {
+				break
+			}
 			if e.Column != ResetBeforeAccept || e.Connected == 0 || e.Started > k.Dead ||
 				e.Ended < k.Sent || e.Ended > k.Dead.Add(afterDeath) {
 				continue
 			}
 			e.Column, e.InHands, e.AcceptedBy = ResetAfterAccept, true, k.PID
 			s.InHands++
-			break
+			left--
 		}
 	}
 }

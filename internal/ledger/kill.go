@@ -11,11 +11,14 @@ import (
 // Kill is a SIGKILL that a test sent to a worker.
 //
 // Between the return of accept and the write of its record a worker has a
-// connection in its hands that no record tells of. As workers accept one at a
-// time, a kill can hit one such connection, and no more: Balance lays at most
-// one unrecorded reset to each Kill.
+// connection in its hands that no record tells of. As a loop accepts one at a
+// time, a kill can hit one such connection for each, and no more: Balance lays
+// no more unrecorded resets to a Kill.
 type Kill struct {
 	PID int
+	// Loops is how many loops the worker accepts with: one for each port, in the
+	// servers of this package. 0: one.
+	Loops int
 	// Sent is when it was sent, and Dead when the process was known to be gone.
 	Sent, Dead Moment
 }
