@@ -27,7 +27,8 @@ type goal struct {
 // none left or [Config.Grace] is over. It returns when all new workers are
 // ready; old ones may still have connections to finish. One worker at a time is
 // replaced, or all of them at once beside the old. A new worker that doesn't
-// get ready is ended, and so is the reload: the others serve on, old and new.
+// get ready is ended, and so is the reload: the others serve on, old and new,
+// as many as before.
 //
 // Say is told of the progress. The error wraps [ErrEnding], or is a [*NotReadyError].
 func (s *Supervisor) Reload(ctx context.Context, atOnce bool, say func(string)) error {
@@ -78,6 +79,9 @@ func (s *Supervisor) change(ctx context.Context, say func(string), alter func(*g
 	s.aim(alter)
 	err := s.converge(say)
 	if !errors.Is(err, ErrEnding) { // another supervisor may go on with it
+		if err != nil {
+			s.backOut(say)
+		}
 		s.aim(func(g *goal) { s.settle(g, err) })
 	}
 	return err
@@ -95,6 +99,16 @@ func (s *Supervisor) aims() goal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.goal
+}
+
+// backOut lets go what a change that failed leaves too many: the new workers of
+// a reload of all at once, one of which didn't get ready.
+func (s *Supervisor) backOut(say func(string)) {
+	goal, now := s.aims(), s.muster()
+	newest := slices.Concat(now.starting, now.new)
+	if surplus := len(now.all()) - goal.workers; surplus > 0 {
+		s.dismissAll(newest[:min(surplus, len(newest))], say)
+	}
 }
 
 // settle ends a change. One that failed leaves things as they are.
@@ -196,6 +210,10 @@ func (s *Supervisor) idlest(workers []*worker, n int) []*worker {
 
 // hireAll starts a newcomer for each of the predecessors, nil for none.
 func (s *Supervisor) hireAll(predecessors []*worker, say func(string)) error {
+	if free := MaxWorkers - len(s.crew.all()); free < len(predecessors) {
+		return fmt.Errorf("%d new workers need as many slots, and %d of %d are free: wait for old workers "+
+			"that finish their connections, or reload them one after the other", len(predecessors), free, MaxWorkers)
+	}
 	for _, old := range predecessors {
 		w, err := s.hire(old)
 		if err != nil {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -26,7 +27,8 @@ func (l *listeners) backlogs() (map[int]uint64, error) {
 }
 
 // rescue gives what waits at a worker's listeners to other workers. The
-// listeners stay the worker's, and in its slot.
+// listeners stay the worker's, and in its slot. It stands still meanwhile: a
+// worker that goes on just now, or is only slow, sees nothing of it.
 func (l *listeners) rescue(w *worker) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -34,13 +36,15 @@ func (l *listeners) rescue(w *worker) error {
 	if err != nil {
 		return err
 	}
-	var failed error
-	for _, socket := range found {
-		if p := l.byCookie[socket.Cookie]; p != nil && p.slot == w.slot {
-			failed = errors.Join(failed, l.rescueOne(w, socket))
+	return w.home().Frozen(context.Background(), func() error {
+		var failed error
+		for _, socket := range found {
+			if p := l.byCookie[socket.Cookie]; p != nil && p.slot == w.slot {
+				failed = errors.Join(failed, l.rescueOne(w, socket))
+			}
 		}
-	}
-	return failed
+		return failed
+	})
 }
 
 func (l *listeners) rescueOne(w *worker, found sockets.Listener) error {

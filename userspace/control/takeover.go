@@ -143,6 +143,9 @@ func (s *Supervisor) survivorIn(slot int, saved []WorkerState) (*survivor, error
 			w.saved = state
 		}
 	}
+	if err := leaf.Thaw(); err != nil { // the other may have been at a rescue
+		return nil, err
+	}
 	process, err := inheritMain(leaf, pids, w.saved)
 	if err != nil {
 		return nil, fmt.Errorf("take over worker %d: %w", slot, err)
