@@ -114,7 +114,7 @@ func checkUsageError(t *testing.T, a answer, args []string) {
 func TestUnknownVerbs(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{"stauts", `unknown command "stauts"; did you mean status?`},
-		{"stat", `unknown command "stat"; did you mean status?`},
+		{"stat", `unknown command "stat"; did you mean stop or status?`},
 		{"ls", `unknown command "ls"; did you mean status?`},
 		{"undrian", `unknown command "undrian"; did you mean undrain?`},
 		{"frobnicate", `unknown command "frobnicate"; sockdist help lists all`},
