@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,10 +20,10 @@ const (
 // becomes the systemd there. It returns only with an error. We are process 1 of
 // our PID namespace; mounts are our own.
 func becomeInit() error {
+	runtime.LockOSThread() // a namespace is the thread's, and goes on with what that executes
 	if err := os.WriteFile(filepath.Join(os.Getenv(cgroupVariable), "cgroup.procs"), []byte("0"), 0); err != nil {
 		return fmt.Errorf("enter the cgroup: %w", err)
 	}
-	// exec goes on with what this thread has.
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
 		return fmt.Errorf("make a cgroup namespace: %w", err)
 	}

@@ -60,6 +60,9 @@ func boot(t *testing.T) *machine {
 		}
 		return nil
 	})
+	if _, err := os.Stat(m.path("/sys/fs/cgroup/init.scope")); err != nil {
+		t.Fatalf("the machine isn't in a cgroup namespace of its own: %v", err)
+	}
 	return m
 }
 
