@@ -26,17 +26,13 @@ type kernel struct {
 
 func (k *kernel) Open(app control.App) (control.Steering, error) {
 	if app.TakeOver {
-		s, err := k.resume(app)
-		if !errors.Is(err, fs.ErrNotExist) {
-			return s, err
-		}
-		// The pins are gone: bpffs was unmounted, or its folder removed.
+		return k.takeOver(app)
 	}
 	return k.begin(app)
 }
 
 // begin makes the kernel side of an app.
-func (k *kernel) begin(app control.App) (control.Steering, error) {
+func (k *kernel) begin(app control.App) (*steering, error) {
 	if err := k.clear(app.Name); err != nil {
 		return nil, err
 	}
@@ -51,38 +47,6 @@ func (k *kernel) begin(app control.App) (control.Steering, error) {
 		return nil, err
 	}
 	return &steering{kernel: k, app: pinned, events: events, groups: make(map[sockets.Group]*loader.Group)}, nil
-}
-
-// resume opens the kernel side that an earlier supervisor of the app left.
-func (k *kernel) resume(app control.App) (control.Steering, error) {
-	pinned, err := k.host.App(app.Name)
-	if err != nil {
-		return nil, err
-	}
-	// Before groups are opened, so that sockets are steered by the new programs.
-	if _, err := k.host.Refresh(); err != nil {
-		pinned.Close()
-		return nil, err
-	}
-	events, err := openEvents(pinned)
-	if err != nil {
-		pinned.Close()
-		return nil, err
-	}
-	s := &steering{kernel: k, app: pinned, events: events, groups: make(map[sockets.Group]*loader.Group)}
-	groups, err := allGroups(k.host)
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	for _, g := range groups {
-		spec := g.Spec()
-		if spec.App != app.Name {
-			g.Close()
-			continue
-		}
-		s.groups[sockets.Group{Address: spec.Address, V6Only: spec.V6Only}] = g
-	}
-	return s, nil
 }
 
 func openEvents(app *loader.App) (*loader.Events, error) {
@@ -125,6 +89,7 @@ type steering struct {
 
 	mu     sync.Mutex
 	groups map[sockets.Group]*loader.Group
+	before *predecessor // of an app that was taken over; nil if its pins are used on
 }
 
 func (s *steering) Next() (control.Event, error) {
@@ -148,7 +113,7 @@ func (s *steering) Adopt(slot int, where sockets.Group, l control.Listener) erro
 	if err != nil {
 		return err
 	}
-	if err := add(g, slot, l); err != nil {
+	if err := s.add(g, slot, l); err != nil {
 		return explainListener(err)
 	}
 	if err := s.app.Own(l.FD); err != nil {
@@ -158,13 +123,16 @@ func (s *steering) Adopt(slot int, where sockets.Group, l control.Listener) erro
 	if err := g.Steer(l.FD); err != nil {
 		return err
 	}
-	return adoptEarly(g, where)
+	if err := adoptEarly(g, where); err != nil {
+		return err
+	}
+	return s.before.leave(s.app.Name())
 }
 
 // add replaces what the slot had: a worker that closed its listener and opened another.
-func add(g *loader.Group, slot int, l control.Listener) error {
+func (s *steering) add(g *loader.Group, slot int, l control.Listener) error {
 	listener := loader.Listener{FD: l.FD, PID: l.PID, Start: l.Start, Hold: holdOf(l.Hold)}
-	_, err := g.Add(slot, listener)
+	err := s.before.add(g, slot, listener, l.Cookie)
 	if errors.Is(err, loader.ErrSlotTaken) {
 		return fmt.Errorf("the worker listens twice on this address, and only one of the two is steered: %w", err)
 	}

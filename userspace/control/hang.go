@@ -28,8 +28,10 @@ const (
 const (
 	// DefaultHangAfter is a good [Config.HangAfter].
 	DefaultHangAfter = 500 * time.Millisecond
-	// DefaultHangGrace stands for a zero [Config.HangGrace].
-	DefaultHangGrace = 10 * time.Second
+	// DefaultHangGrace stands for a zero [Config.HangGrace]. A server that does
+	// one thing at a time looks hung during a long request, and is not to be
+	// killed for it.
+	DefaultHangGrace = 30 * time.Second
 
 	canaryPatience = 200 * time.Millisecond
 )
@@ -176,6 +178,9 @@ func (g *guard) eject(now time.Duration, found health.Finding) {
 // rescue gives the queue to others. Where that shut the listener for good, only
 // another process helps.
 func (g *guard) rescue(e *ejection) {
+	if !g.app.listeners.hasOthers(e.worker.slot) {
+		return // with nobody to take it, the queue would be reset
+	}
 	e.dropCanary()
 	if err := g.app.listeners.rescue(e.worker); err != nil {
 		g.app.log.Error(fmt.Sprintf("give the queue of worker %d to others: %v", e.worker.slot, err))

@@ -26,6 +26,16 @@ func (l *listeners) backlogs() (map[int]uint64, error) {
 	return waiting, nil
 }
 
+// hasOthers tells whether other workers listen wherever the one in the slot does.
+func (l *listeners) hasOthers(slot int) bool {
+	for _, g := range l.servedBy(slot) {
+		if slots := l.slotsIn(g); len(slots) == 1 {
+			return false
+		}
+	}
+	return true
+}
+
 // rescue gives what waits at a worker's listeners to other workers. The
 // listeners stay the worker's, and in its slot. It stands still meanwhile: a
 // worker that goes on just now, or is only slow, sees nothing of it.

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/sockdist/sockdist/loader"
+	"github.com/sockdist/sockdist/userspace/control"
+	"github.com/sockdist/sockdist/userspace/sockets"
+)
+
+// takeOver is for an app whose workers run: it uses the pins of its earlier
+// supervisor on. Where they are of another layout, or gone, as when bpffs was
+// unmounted, it makes new ones, and the workers' sockets move there one by one.
+func (k *kernel) takeOver(app control.App) (control.Steering, error) {
+	s, err := k.resume(app)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return s, err
+	}
+	before, err := k.predecessor(app.Name)
+	if err != nil {
+		return nil, err
+	}
+	if s, err = k.begin(app); err != nil {
+		return nil, err
+	}
+	s.before = before
+	return s, nil
+}
+
+// resume opens the kernel side that an earlier supervisor of the app left.
+func (k *kernel) resume(app control.App) (*steering, error) {
+	pinned, err := k.host.App(app.Name)
+	if err != nil {
+		return nil, err
+	}
+	// Before groups are opened, so that sockets are steered by the new programs.
+	if _, err := k.host.Refresh(); err != nil {
+		pinned.Close()
+		return nil, err
+	}
+	events, err := openEvents(pinned)
+	if err != nil {
+		pinned.Close()
+		return nil, err
+	}
+	s := &steering{kernel: k, app: pinned, events: events, groups: make(map[sockets.Group]*loader.Group)}
+	groups, err := allGroups(k.host)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	for _, g := range groups {
+		spec := g.Spec()
+		if spec.App != app.Name {
+			g.Close()
+			continue
+		}
+		s.groups[sockets.Group{Address: spec.Address, V6Only: spec.V6Only}] = g
+	}
+	return s, nil
+}
+
+// A predecessor is what steers the sockets of an app that was taken over,
+// other than by our pins: groups of another layout, or programs that nobody
+// has a pin of any more. The nil predecessor steers nothing.
+type predecessor struct {
+	earlier *loader.Earlier   // nil: the pins are gone
+	group   map[uint64]string // of earlier, by the cookie of the socket
+}
+
+func (k *kernel) predecessor(app string) (*predecessor, error) {
+	others, err := k.host.Earlier()
+	if err != nil {
+		return nil, err
+	}
+	p := new(predecessor)
+	for _, other := range others {
+		for _, name := range other.Apps {
+			if name == app {
+				p.earlier = other
+			}
+		}
+	}
+	if p.earlier == nil {
+		return p, nil
+	}
+	p.group = make(map[uint64]string)
+	for _, name := range p.earlier.Groups {
+		slots, err := p.earlier.Sockets(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for cookie := range slots {
+			p.group[cookie] = name
+		}
+	}
+	return p, nil
+}
+
+// forgotten is how long the kernel may take to let go of a program's sockets.
+const forgotten = 2 * time.Second
+
+// add gives a socket its slot, away from whatever it had before.
+func (p *predecessor) add(g *loader.Group, slot int, l loader.Listener, cookie uint64) error {
+	if p != nil && p.group[cookie] != "" {
+		_, err := p.earlier.Move(p.group[cookie], g, slot, l)
+		return err
+	}
+	_, err := g.Add(slot, l)
+	if p == nil || !errors.Is(err, loader.ErrSteered) {
+		return err
+	}
+	// The program is the last that knows of the array with the socket. Until the
+	// new one is attached the kernel's hash decides, which loses nothing.
+	if err := g.Unsteer(l.FD); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(forgotten); ; time.Sleep(10 * time.Millisecond) {
+		_, err := g.Add(slot, l)
+		if !errors.Is(err, loader.ErrSteered) || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+// leave removes the groups of the other layout that have no socket any more,
+// and with the last of them the app.
+func (p *predecessor) leave(app string) error {
+	if p == nil || p.earlier == nil {
+		return nil
+	}
+	left := false
+	for _, name := range p.earlier.Groups {
+		if !strings.HasPrefix(name, app+"-") { // see groupNames
+			continue
+		}
+		slots, err := p.earlier.Sockets(name)
+		if err == nil && len(slots) == 0 {
+			err = p.earlier.RemoveGroup(name)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("leave the pins of layout %s: %w", p.earlier.Layout, err)
+		}
+		left = left || len(slots) > 0
+	}
+	if left {
+		return nil
+	}
+	err := p.earlier.RemoveApp(app)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("leave the pins of layout %s: %w", p.earlier.Layout, err)
+	}
+	p.earlier = nil
+	return nil
+}
