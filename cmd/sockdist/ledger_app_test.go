@@ -120,9 +120,8 @@ func (b *booked) finish(runs []*ledger.Run) {
 	}
 }
 
-// kill is a kill -9 of a live worker, which is stopped for a while before. It
-// waits until another has its slot.
-func (b *booked) kill(stopped time.Duration) {
+// victim is one of the live workers.
+func (b *booked) victim() int {
 	b.t.Helper()
 	var pids []int
 	for _, s := range b.group(b.port).Slots {
@@ -130,7 +129,14 @@ func (b *booked) kill(stopped time.Duration) {
 			pids = append(pids, s.PID)
 		}
 	}
-	pid := pids[b.random.IntN(len(pids))]
+	return pids[b.random.IntN(len(pids))]
+}
+
+// kill is a kill -9 of a live worker, which is stopped for a while before. It
+// waits until another has its slot.
+func (b *booked) kill(stopped time.Duration) {
+	b.t.Helper()
+	pid := b.victim()
 	if stopped > 0 {
 		stopProcess(b.t, pid)
 		time.Sleep(stopped)
@@ -140,15 +146,30 @@ func (b *booked) kill(stopped time.Duration) {
 		b.t.Fatal(err)
 	}
 	b.kills = append(b.kills, k)
-	until(b.t, "the killed worker's slot is another's", func() bool {
+	b.replaced(pid)
+}
+
+// replaced waits until a worker has no slot any more, and all are live.
+func (b *booked) replaced(pid int) {
+	b.t.Helper()
+	until(b.t, "the worker's slot is another's", func() bool {
 		for _, s := range b.group(b.port).Slots {
-			if s.PID == k.PID {
+			if s.PID == pid {
 				return false
 			}
 		}
 		return true
 	})
 	b.live()
+}
+
+// expectNoneRefused checks what the kernel side counts of misfortunes.
+func (b *booked) expectNoneRefused() {
+	b.t.Helper()
+	group := b.group(b.port)
+	if group.MigrateFailed > 0 || group.Refused > 0 || group.Fallback > 0 {
+		b.t.Errorf("%d moves failed, %d connections were refused, %d left to the kernel's hash", group.MigrateFailed, group.Refused, group.Fallback)
+	}
 }
 
 // settle ends all loads and balances the books, which must balance.
@@ -283,14 +304,19 @@ func openFiles(pid int) (links []string) {
 // long is for the full measure of a test: SOCKDIST_LONG=1.
 func long() bool { return os.Getenv("SOCKDIST_LONG") != "" }
 
+// together has a test run beside others, unless it is long and needs the machine.
+func together(t *testing.T) {
+	if !long() {
+		t.Parallel()
+	}
+}
+
 // eachServer runs a check for every server that records, at once unless the
 // test is long and needs the machine.
 func eachServer(t *testing.T, check func(t *testing.T, server ledger.Server)) {
 	for _, server := range ledger.Servers() {
 		t.Run(server.String(), func(t *testing.T) {
-			if !long() {
-				t.Parallel()
-			}
+			together(t)
 			check(t, server)
 		})
 	}
