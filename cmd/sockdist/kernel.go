@@ -46,7 +46,7 @@ func (k *kernel) begin(app control.App) (*steering, error) {
 		pinned.Close()
 		return nil, err
 	}
-	return &steering{kernel: k, app: pinned, events: events, groups: make(map[sockets.Group]*loader.Group)}, nil
+	return &steering{kernel: k, cgroup: app.Cgroup, app: pinned, events: events, groups: make(map[sockets.Group]*loader.Group)}, nil
 }
 
 func openEvents(app *loader.App) (*loader.Events, error) {
@@ -84,6 +84,7 @@ func (k *kernel) clear(name string) error {
 // steering is the kernel side of one running app.
 type steering struct {
 	*kernel
+	cgroup string
 	app    *loader.App
 	events *loader.Events
 
@@ -93,7 +94,7 @@ type steering struct {
 }
 
 func (s *steering) Next() (control.Event, error) {
-	e, err := s.events.Read()
+	e, err := s.nextEvent()
 	if err != nil {
 		return control.Event{}, err
 	}
@@ -101,6 +102,22 @@ func (s *steering) Next() (control.Event, error) {
 		loader.Listening: control.Listening, loader.Closed: control.Closed, loader.Stranger: control.Stranger,
 	}[e.Kind]
 	return control.Event{Kind: kind, Cookie: e.Cookie, Cgroup: e.Cgroup, Address: e.Address}, nil
+}
+
+// nextEvent goes on with the events of what Restore made.
+func (s *steering) nextEvent() (loader.Event, error) {
+	for {
+		s.mu.Lock()
+		events := s.events
+		s.mu.Unlock()
+		e, err := events.Read()
+		s.mu.Lock()
+		replaced := s.events != events
+		s.mu.Unlock()
+		if err == nil || !replaced {
+			return e, err
+		}
+	}
 }
 
 func (s *steering) Adopt(slot int, where sockets.Group, l control.Listener) error {

@@ -47,7 +47,7 @@ func (k *kernel) resume(app control.App) (*steering, error) {
 		pinned.Close()
 		return nil, err
 	}
-	s := &steering{kernel: k, app: pinned, events: events, groups: make(map[sockets.Group]*loader.Group)}
+	s := &steering{kernel: k, cgroup: app.Cgroup, app: pinned, events: events, groups: make(map[sockets.Group]*loader.Group)}
 	groups, err := allGroups(k.host)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -61,6 +61,42 @@ func (k *kernel) resume(app control.App) (*steering, error) {
 		s.groups[sockets.Group{Address: spec.Address, V6Only: spec.V6Only}] = g
 	}
 	return s, nil
+}
+
+// Restore makes the kernel side anew when its pins are gone.
+func (s *steering) Restore() (restored bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.isLost() {
+		return false, nil
+	}
+	spec, err := s.app.Spec()
+	if err != nil {
+		return false, err
+	}
+	anew, err := s.begin(control.App{Name: spec.Name, Cgroup: s.cgroup, Ports: spec.Ports})
+	if err != nil {
+		return false, err
+	}
+	events, app, groups := s.events, s.app, s.groups
+	s.events, s.app, s.groups, s.before = anew.events, anew.app, anew.groups, new(predecessor)
+	for _, g := range groups {
+		g.Close()
+	}
+	app.Close() // not before there are other hooks
+	return true, events.Close()
+}
+
+func (s *steering) isLost() bool {
+	if s.app.Lost() {
+		return true
+	}
+	for _, g := range s.groups {
+		if g.Lost() {
+			return true
+		}
+	}
+	return false
 }
 
 // A predecessor is what steers the sockets of an app that was taken over,

@@ -284,6 +284,7 @@ func (s *Supervisor) wait() error {
 		case err := <-s.failed:
 			return err
 		case <-scan.C:
+			s.restore()
 			s.listeners.scan()
 		case <-late.C:
 			if !s.listeners.takeStock() {
@@ -292,6 +293,24 @@ func (s *Supervisor) wait() error {
 			}
 		}
 	}
+}
+
+// restore mends the kernel side. Connections were served all the while.
+func (s *Supervisor) restore() {
+	restored, err := s.steering.Restore()
+	if err != nil {
+		s.listeners.once("restore", fmt.Sprintf("the kernel side was lost and can't be made anew, so connections are served but not counted: %v", err))
+	}
+	if !restored {
+		return
+	}
+	s.log.Warn("the kernel side was lost, as when bpffs is unmounted: it is made anew; weights, drains and limits that were set are gone")
+	for _, socket := range s.standby {
+		if err := s.park(socket); err != nil {
+			s.log.Error(fmt.Sprintf("socket %s of the service manager: %v", socket.Address, err))
+		}
+	}
+	s.listeners.forget()
 }
 
 // fail ends Run with an error; the first one counts.

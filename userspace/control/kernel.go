@@ -69,6 +69,11 @@ type Steering interface {
 	// nothing may be missing.
 	Traffic() (map[int]Traffic, error)
 
+	// Restore makes anew what was lost behind our back, as when bpffs was
+	// unmounted, and tells whether it did: then each listener has to be adopted
+	// again. What an operator had set is forgotten.
+	Restore() (restored bool, err error)
+
 	// Unsteer leaves connections of the group to the kernel's own choice. The
 	// descriptor is of a listener in it.
 	Unsteer(g sockets.Group, fd int) error

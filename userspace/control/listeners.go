@@ -200,6 +200,15 @@ func (l *listeners) vacate(cookie uint64) bool {
 	return waits
 }
 
+// forget has every listener adopted again at the next scan.
+func (l *listeners) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.byCookie)
+	clear(l.byPlace)
+	delete(l.said, "restore")
+}
+
 // release frees all slots of a worker that won't come back.
 func (l *listeners) release(slot int) {
 	l.mu.Lock()

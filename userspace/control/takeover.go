@@ -273,7 +273,10 @@ func (s *Supervisor) takeGoal(found *legacy) {
 	if len(found.workers) == 0 || found.state.Wanted == 0 {
 		return
 	}
-	s.goal.generation = found.state.Generation
+	s.goal.generation = max(0, found.state.Generation)
+	for _, heir := range found.workers { // whatever the file says: a reload replaces all of them
+		s.goal.generation = max(s.goal.generation, heir.saved.Generation)
+	}
 	s.goal.reloading, s.goal.atOnce = found.state.Reloading, found.state.AtOnce
 	if found.state.Configured == s.config.Workers {
 		s.goal.workers = found.state.Wanted

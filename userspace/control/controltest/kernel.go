@@ -315,6 +315,9 @@ func (s *steering) Keep(slots []int) error {
 	return nil
 }
 
+// Restore has nothing that could be lost.
+func (s *steering) Restore() (bool, error) { return false, nil }
+
 func (s *steering) Unsteer(g sockets.Group, _ int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
