@@ -62,8 +62,7 @@ func (s *stage) leaf() (leaf *cgroup.Leaf, tree string) {
 	s.Helper()
 	mount, err := cgroup.Find()
 	s.must(err)
-	name := fmt.Sprintf("systemd-test-%d-%s", os.Getpid(), s.connect.Addr())
-	t, err := mount.Create(strings.NewReplacer(".", "-").Replace(name) + fmt.Sprint(s.v6only))
+	t, err := mount.Create(fmt.Sprintf("systemd-test-%d-%s", os.Getpid(), strings.ReplaceAll(s.Name(), "/", "-")))
 	s.must(err)
 	s.Cleanup(func() {
 		s.must(t.Remove())
