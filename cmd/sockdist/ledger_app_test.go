@@ -314,7 +314,20 @@ func together(t *testing.T) {
 // eachServer runs a check for every server that records, at once unless the
 // test is long and needs the machine.
 func eachServer(t *testing.T, check func(t *testing.T, server ledger.Server)) {
-	for _, server := range ledger.Servers() {
+	onServers(t, ledger.Servers(), check)
+}
+
+// oneServer runs a check for one server, and for every server if the test is long.
+func oneServer(t *testing.T, server ledger.Server, check func(t *testing.T, server ledger.Server)) {
+	if long() {
+		eachServer(t, check)
+		return
+	}
+	onServers(t, []ledger.Server{server}, check)
+}
+
+func onServers(t *testing.T, all []ledger.Server, check func(t *testing.T, server ledger.Server)) {
+	for _, server := range all {
 		t.Run(server.String(), func(t *testing.T) {
 			together(t)
 			check(t, server)

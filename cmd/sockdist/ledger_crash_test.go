@@ -39,10 +39,7 @@ func TestLedgerCrash(t *testing.T) {
 // many connections wait in their queues and in handshake.
 func TestLedgerCrashWithQueue(t *testing.T) {
 	together(t)
-	eachServer(t, func(t *testing.T, server ledger.Server) {
-		if !long() && server.String() != ledger.Node.String() {
-			t.Skip("SOCKDIST_LONG=1 has it")
-		}
+	oneServer(t, ledger.Node, func(t *testing.T, server ledger.Server) {
 		b := flags("--log plain --policy rr").startBooked(t, server, 4)
 		b.crash(200 * time.Millisecond)
 		if moved := b.group(b.port).Migrated; moved == 0 {

@@ -20,7 +20,7 @@ func TestLedgerHang(t *testing.T) {
 		b := s.startBooked(t, server, 4)
 		c := crashes()
 		b.hold(10, ledger.Held{})
-		for turn := range c.turns {
+		for turn := range min(c.turns, 6) {
 			load := b.load(c.rate/2, ledger.Held{})
 			victim := b.victim()
 			begin := []unix.Signal{unix.SIGSTOP, unix.SIGUSR2}[turn%2]
@@ -47,13 +47,13 @@ func TestLedgerHang(t *testing.T) {
 // again. It loses what it had accepted, and nothing else.
 func TestLedgerDeadlock(t *testing.T) {
 	together(t)
-	eachServer(t, func(t *testing.T, server ledger.Server) {
+	oneServer(t, ledger.Go, func(t *testing.T, server ledger.Server) {
 		s := flags("--log plain --policy rr --hang-after 300ms --hang-grace 500ms")
 		s.env = []string{"LEDGER_HANG=deadlock"}
 		b := s.startBooked(t, server, 4)
 		c := crashes()
 		b.hold(10, ledger.Held{})
-		for range c.turns {
+		for range min(c.turns, 6) {
 			load := b.load(c.rate/2, ledger.Held{})
 			victim := b.victim()
 			k := ledger.Kill{PID: victim, Sent: ledger.Now()}

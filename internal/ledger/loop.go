@@ -63,11 +63,9 @@ func (l *loop) closeAll() {
 }
 
 func (l *loop) run() {
-	// Not unlocked: the thread ends with its goroutine, and its priority too.
 	runtime.LockOSThread()
-	// Clients elsewhere wouldn't wait for the processors of the servers. Without
-	// the privilege it goes on as it is, and says so when it is late.
-	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), -10)
+	defer runtime.UnlockOSThread()
+	defer hurry()()
 	defer l.closeAll()
 
 	events := make([]unix.EpollEvent, 256)
@@ -92,6 +90,20 @@ func (l *loop) run() {
 		}
 	}
 	l.book.End = Now()
+}
+
+// hurry has the calling thread go before the servers: clients elsewhere wouldn't
+// wait for their processors. Without the privilege it goes on as it is, and says
+// so when it is late. The function that it returns takes it back. (The thread
+// mustn't end instead: children that it has started may die with it.)
+func hurry() (unhurry func()) {
+	thread := unix.Gettid()
+	before, err := unix.Getpriority(unix.PRIO_PROCESS, thread)
+	if err != nil || unix.Setpriority(unix.PRIO_PROCESS, thread, -10) != nil {
+		return func() {}
+	}
+	// The kernel returns 20 less the nice value that it takes.
+	return func() { _ = unix.Setpriority(unix.PRIO_PROCESS, thread, 20-before) }
 }
 
 // isOver winds up when no more is to be opened, and is true when all has ended.

@@ -23,7 +23,8 @@ import (
 //	LEDGER_FAIL         not empty: say so and exit 1 instead of listening
 //	LEDGER_IGNORE_TERM  not empty: ignore SIGTERM
 //	LEDGER_GRACEFUL     not empty: by SIGTERM, stop accepting, finish, exit 0
-//	LEDGER_HANG         what SIGUSR2 does: "busy" (a busy loop) or "deadlock"
+//	LEDGER_HANG         what SIGUSR2 does: "busy" (a busy loop), "deadlock", or
+//	                    "eat" (all memory that there is)
 //	LEDGER_HANG_MS      how long it is busy; 2000
 //
 // So do questions with ?busy=MS and ?deadlock. A server that hangs accepts

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -180,6 +181,9 @@ type recorder struct {
 func (b *books) hang(kind string, length time.Duration) {
 	b.accepting.Lock()
 	defer b.accepting.Unlock()
+	for eaten := [][]byte{}; kind == "eat"; {
+		eaten = append(eaten, bytes.Repeat([]byte{1}, 1<<20))
+	}
 	if kind == "deadlock" {
 		select {}
 	}

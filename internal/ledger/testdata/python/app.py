@@ -39,6 +39,9 @@ record = Record(os.environ.get("SOCKDIST_LEDGER"))
 
 def hang(kind, seconds):
     with accepting:
+        eaten = []
+        while kind == "eat":
+            eaten.append(b"x" * (1 << 20))
         if kind == "deadlock":
             threading.Event().wait()
         end = time.monotonic() + seconds
