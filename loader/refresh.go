@@ -192,6 +192,9 @@ func linkRuns(l link.Link, program *ebpf.Program) (bool, error) {
 		return false, err
 	}
 	running, err := ebpf.NewProgramFromID(info.Program)
+	if errors.Is(err, unix.EPERM) { // it takes CAP_SYS_ADMIN to know: replace it in any case
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}

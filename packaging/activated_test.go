@@ -11,17 +11,9 @@ import (
 	"github.com/sockdist/sockdist/internal/clients"
 )
 
-// takesSockets: run handles the sockets that systemd listens on, in the order
-// that internal/systemd/activation_test.go shows.
-// TODO-LEAD: set it when it does.
-const takesSockets = false
-
 // The socket unit holds an app's port from before its start to after its end,
 // and no connection is lost in between, whatever is started, stopped or killed.
 func TestActivatedUnit(t *testing.T) {
-	if !takesSockets {
-		t.Skip("sockdist run takes no sockets from systemd yet")
-	}
 	t.Parallel()
 	s := installService(t)
 	s.write("/etc/systemd/system/"+socket+".d/listen.conf", "[Socket]\nListenStream=3000\n")

@@ -32,6 +32,9 @@ func (e *environment) ask(ctx context.Context, app string, request wire.Request)
 // explainNobody says why nobody answers for the app.
 func (e *environment) explainNobody(app string, err error) error {
 	state, stateErr := e.readStatus(app)
+	if stateErr != nil && hasWorkers(app) {
+		return fmt.Errorf("the supervisor of app %s is gone, and so are its pins, its workers serve on: start sockdist run --name %s … again, which takes them over: %w", app, app, err)
+	}
 	if stateErr != nil {
 		return stateErr
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -22,6 +23,7 @@ type kernel struct {
 	host   *loader.Host
 	policy loader.Policy
 	udp    bool
+	log    *slog.Logger
 }
 
 func (k *kernel) Open(app control.App) (control.Steering, error) {

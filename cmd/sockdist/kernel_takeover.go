@@ -39,8 +39,7 @@ func (k *kernel) resume(app control.App) (*steering, error) {
 	}
 	// Before groups are opened, so that sockets are steered by the new programs.
 	if _, err := k.host.Refresh(); err != nil {
-		pinned.Close()
-		return nil, err
+		k.log.Warn(fmt.Sprintf("the app goes on with the programs of the sockdist before: %v", err))
 	}
 	events, err := openEvents(pinned)
 	if err != nil {

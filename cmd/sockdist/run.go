@@ -57,6 +57,7 @@ func (e *environment) run(ctx context.Context, flags runFlags, command []string)
 	config.Logger = e.logger()
 	config.Relay = []string{"/proc/self/exe", relayVerb}
 	config.RuntimeDir = e.getenv(runtimeVariable)
+	config.Managed = e.getenv("NOTIFY_SOCKET") != ""
 	manager, err := systemd.FromEnvironment()
 	if err != nil {
 		config.Logger.Warn(err.Error())
@@ -74,7 +75,7 @@ func (e *environment) run(ctx context.Context, flags runFlags, command []string)
 		return err
 	}
 	defer host.Close()
-	supervisor, err := control.New(config, &kernel{host: host, policy: policy, udp: flags.udp})
+	supervisor, err := control.New(config, &kernel{host: host, policy: policy, udp: flags.udp, log: config.Logger})
 	if err != nil {
 		return err
 	}

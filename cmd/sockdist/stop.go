@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/sockdist/sockdist/internal/cgroup"
 	"github.com/sockdist/sockdist/userspace/control"
 	"github.com/sockdist/sockdist/userspace/wire"
 	"github.com/spf13/cobra"
@@ -31,28 +32,34 @@ workers whose supervisor was killed.`,
 }
 
 // stopAbandoned ends an app whose supervisor was killed, by being its supervisor
-// for the end.
+// for the end. Its workers may live on although its pins are gone.
 func (e *environment) stopAbandoned(ctx context.Context, app string, nobody error) error {
-	runtime := e.getenv(runtimeVariable)
+	if !hasWorkers(app) {
+		return nobody
+	}
 	host, err := e.host()
 	if err != nil {
 		return err
 	}
 	defer host.Close()
-	pinned, err := host.App(app)
-	if err != nil {
-		return nobody
-	}
-	pinned.Close()
 	config := control.Config{
 		Name: app, Command: []string{"/proc/self/exe"}, Workers: 1, EndOnly: true, Grace: control.DefaultGrace,
-		RuntimeDir: runtime, Logger: e.logger(),
+		RuntimeDir: e.getenv(runtimeVariable), Logger: e.logger(),
 	}
-	supervisor, err := control.New(config, &kernel{host: host})
+	supervisor, err := control.New(config, &kernel{host: host, log: config.Logger})
 	if err != nil {
 		return err
 	}
 	defer passSignals(supervisor)()
 	supervisor.Signal(unix.SIGTERM)
 	return supervisor.Run(context.WithoutCancel(ctx))
+}
+
+// hasWorkers tells whether there is a cgroup of the app.
+func hasWorkers(app string) bool {
+	mount, err := cgroup.Find()
+	if err != nil || cgroup.CheckName(app) != nil {
+		return false
+	}
+	return mount.Has(app)
 }

@@ -69,6 +69,12 @@ func (m *Mount) Create(app string) (*Tree, error) {
 	return nil, fmt.Errorf("lock %s: it is being removed again and again by another process", path)
 }
 
+// Has tells whether there is a tree of the app.
+func (m *Mount) Has(app string) bool {
+	_, err := os.Stat(filepath.Join(m.Dir, folder, app))
+	return err == nil
+}
+
 // lockDirectory returns [fs.ErrNotExist] when the directory was removed
 // between opening and locking.
 func lockDirectory(path string) (*os.File, error) {

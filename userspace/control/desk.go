@@ -69,6 +69,9 @@ func (s *Supervisor) answer(d *desk, r wire.Request, say func(string)) wire.Repl
 		<-d.over
 		return s.replyTo(r, d.result)
 	}
+	if r.Verb == wire.Leave && s.config.Managed {
+		return wire.Reply{Error: "a service manager started the supervisor, and would start it again: have that replace it, as systemctl restart does"}
+	}
 	if r.Verb == wire.Leave {
 		s.log.Info("leaving the workers to another supervisor")
 		s.fail(ErrHandedOver)

@@ -25,7 +25,7 @@ func holderIn(leaf *cgroup.Leaf, inode uint32) (sockets.Holder, error) {
 	for _, pid := range pids {
 		fd, err := descriptorOf(pid, link)
 		if errors.Is(err, fs.ErrPermission) {
-			return sockets.Holder{}, fmt.Errorf("look into process %d of a worker: run as root or with CAP_SYS_PTRACE: %w", pid, err)
+			return sockets.Holder{}, fmt.Errorf("look into process %d of a worker: run as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH: %w", pid, err)
 		}
 		if err == nil {
 			return sockets.Holder{PID: pid, FD: fd}, nil

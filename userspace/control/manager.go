@@ -18,6 +18,8 @@ type Manager interface {
 	Reloaded(status string)
 	// Stopping: the end has begun.
 	Stopping(status string)
+	// Extend asks for so much time from now on for what is under way.
+	Extend(by time.Duration)
 	// Watchdog is how often Alive has to be called; 0 for not at all.
 	Watchdog() time.Duration
 	Alive()
@@ -31,6 +33,7 @@ func (unmanaged) Status(string)           {}
 func (unmanaged) Reloading()              {}
 func (unmanaged) Reloaded(string)         {}
 func (unmanaged) Stopping(string)         {}
+func (unmanaged) Extend(time.Duration)    {}
 func (unmanaged) Watchdog() time.Duration { return 0 }
 func (unmanaged) Alive()                  {}
 

@@ -17,6 +17,9 @@ const (
 	// killTimeout is how long processes have to vanish after SIGKILL. Only
 	// one that sleeps deep in the kernel takes longer.
 	killTimeout = 10 * time.Second
+
+	// extraTime is what the service manager gives us beyond what we need.
+	extraTime = 5 * time.Second
 )
 
 // Shutdown ends the app in order, as the first SIGTERM does, and returns when
@@ -39,6 +42,7 @@ func (s *Supervisor) Shutdown(ctx context.Context) error {
 // stop ends the workers.
 func (s *Supervisor) stop() error {
 	s.config.Manager.Stopping("finishing connections")
+	s.config.Manager.Extend(s.config.Grace + s.config.StopTimeout + killTimeout + extraTime)
 	s.urgency.raise(stopping) // changes and departures end
 	s.changing <- struct{}{}  // and no other begins
 	s.departures.Wait()

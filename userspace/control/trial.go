@@ -11,6 +11,7 @@ import (
 func (s *Supervisor) awaitReady(w *worker) error {
 	l := w.current()
 	failure := &NotReadyError{Slot: w.slot, PID: l.process.pid}
+	s.config.Manager.Extend(s.config.ReadyTimeout + s.config.StopTimeout + killTimeout + extraTime)
 	timeout := time.NewTimer(s.config.ReadyTimeout)
 	defer timeout.Stop()
 	select {

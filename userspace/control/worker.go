@@ -2,7 +2,9 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"sync"
@@ -63,6 +65,9 @@ func (w *worker) start() (bool, error) {
 		return false, nil
 	}
 	leaf, err := w.app.tree.Leaf(strconv.Itoa(w.slot))
+	if errors.Is(err, fs.ErrNotExist) {
+		w.app.fail(fmt.Errorf("cgroup %s was removed while no worker lived in it, and the app's hooks with it: start the app again: %w", w.app.tree.Path(), err))
+	}
 	if err != nil {
 		return false, err
 	}
