@@ -78,11 +78,13 @@ man: build ## man pages into man/
 	bin/sockdist man man
 
 .PHONY: install
-install: build ## bin, man pages and completions below PREFIX
+install: build ## bin, man pages, completions and systemd units below PREFIX
 	install -D bin/sockdist $(DESTDIR)$(PREFIX)/bin/sockdist
 	bin/sockdist man $(DESTDIR)$(PREFIX)/share/man/man1
 	mkdir -p $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	bin/sockdist completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/sockdist
+	mkdir -p $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for unit in packaging/systemd/*; do sed 's|/usr/bin/|$(PREFIX)/bin/|' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
 
 .PHONY: clean
 clean: ## remove what was built

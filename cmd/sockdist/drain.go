@@ -11,7 +11,7 @@ func newDrain(env *environment) *cobra.Command {
 		Short: "Give a worker no new connections; it keeps those it has",
 		Long: `Give a worker no new connections; it keeps those it has. The drain holds over a
 restart of the worker. If all slots are drained, connections are not refused:
-the kernel's hash gives them out.`,
+the least-loaded one gets them.`,
 		Example: `  sockdist drain web/2
   sockdist drain :8080/2 && sockdist status :8080 --watch`,
 		Args:              usage(cobra.ExactArgs(1)),
