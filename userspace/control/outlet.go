@@ -85,7 +85,6 @@ func (o *outlet) startRelay() error {
 		environment: os.Environ(),
 		files:       []*os.File{null, o.stdout.(*os.File), o.stderr.(*os.File), socket},
 		cpu:         -1,
-		session:     true, // what the terminal does to us is not for the relay
 	})
 	if err != nil {
 		_ = client.Close()

@@ -33,7 +33,6 @@ type program struct {
 	cgroup      *os.File   // nil: ours
 	who         *account   // nil: ourselves
 	cpu         int        // -1: all of ours
-	session     bool       // a session of its own, else just a process group
 }
 
 // start starts the program. An error wraps what exec says.
@@ -56,9 +55,10 @@ func fork(p program) (*process, error) {
 		Env: p.environment,
 		Sys: &syscall.SysProcAttr{
 			Credential: p.who.credential(),
-			Setpgid:    !p.session,
-			Setsid:     p.session,
-			PidFD:      &pidfd,
+			// A process group isn't enough. When its parent ends, the kernel sends
+			// SIGHUP to a group of the same session in which a process is stopped.
+			Setsid: true,
+			PidFD:  &pidfd,
 		},
 	}
 	for _, file := range p.files {

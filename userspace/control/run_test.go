@@ -42,8 +42,9 @@ func TestEachWorkerGetsItsSlot(t *testing.T) {
 		if leaf := leafOf(t, pid); leaf != filepath.Join("/sockdist", a.name, strconv.Itoa(slot)) {
 			t.Errorf("worker %d is in cgroup %s", slot, leaf)
 		}
-		if group, err := unix.Getpgid(pid); err != nil || group != pid {
-			t.Errorf("worker %d is in process group %d, %v, want %d", slot, group, err, pid)
+		// Else a stopped worker would get SIGHUP when its supervisor is killed.
+		if session, err := unix.Getsid(pid); err != nil || session != pid {
+			t.Errorf("worker %d is in session %d, %v, want %d", slot, session, err, pid)
 		}
 	}
 	answer := ask(t, address)
