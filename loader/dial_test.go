@@ -251,6 +251,22 @@ func TestAbandonedProbe(t *testing.T) {
 	}
 }
 
+// The table of connections under way is bounded.
+func TestTooManyProbes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1, Least)
+	maps, err := w.host.pinnedMaps()
+	w.must(err)
+	defer maps.close()
+	probe := abiProbe{Expires: monotonic() + uint64(time.Hour)}
+	for n := range uint32(maxProbes) {
+		w.must(maps.Probes.Put(&abiProbeKey{Group: 7, Address: [4]uint32{n}}, &probe))
+	}
+	if _, err := w.dial(0, w.server); !errors.Is(err, ErrFull) {
+		t.Errorf("%v, want ErrFull", err)
+	}
+}
+
 // A listener that defers accept bears a connection with its first data; the pick is known before.
 func TestDialDeferred(t *testing.T) {
 	t.Parallel()

@@ -2,7 +2,12 @@ package loader
 
 import (
 	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -94,6 +99,71 @@ func TestRefreshHooks(t *testing.T) {
 	if n, err := s.app.host.refresh(variant(3)); n != 0 || err != nil {
 		t.Errorf("%d programs were replaced, want none: %v", n, err)
 	}
+}
+
+func init() {
+	children["refresh"] = func(args []string) error {
+		h, err := Open(Options{Dir: args[0]})
+		for n := 0; err == nil; n++ {
+			_, err = h.refresh(variant(1 + n%2))
+			fmt.Print(".")
+		}
+		return err
+	}
+}
+
+// A process killed while it replaces programs leaves all at work.
+func TestKilledInRefresh(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3, Least)
+	for range scaled(8, 2) {
+		w.stormWhile(func() {
+			cmd := child("refresh", []string{filepath.Dir(w.host.Dir())})
+			out, err := cmd.StdoutPipe()
+			w.must(err)
+			w.must(cmd.Start())
+			if _, err := io.ReadFull(out, make([]byte, 1)); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(rand.N(200 * time.Millisecond))
+			w.must(cmd.Process.Kill())
+			_ = cmd.Wait()
+			w.must(w.group.Steer(w.workers[0].fd))
+		})
+		w.agree("after the kill")
+		w.acceptAll()
+		w.closeAll()
+		w.empty("closed")
+		if w.group.Lost() {
+			t.Error("pins are missing")
+		}
+	}
+	if left, err := os.ReadDir(filepath.Join(w.host.Dir(), "tmp")); err != nil || len(left) > 1 {
+		t.Errorf("tmp/ has %v, %v", left, err)
+	}
+	w.must(w.group.Hold(0, HoldDrain))
+	if left, err := os.ReadDir(filepath.Join(w.host.Dir(), "tmp")); err != nil || len(left) > 0 {
+		t.Errorf("tmp/ has %v, %v after the next change", left, err)
+	}
+}
+
+// An app whose cgroup was removed is refreshed and removed like any other.
+func TestAppOfRemovedCgroup(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	a, err := s.host.CreateApp(AppSpec{Name: "a", Cgroup: s.cgroup})
+	s.must(err)
+	defer a.Close()
+	s.must(os.Remove(s.cgroup))
+	defer func() { s.must(os.Mkdir(s.cgroup, 0o755)) }() // the scene removes it
+	if _, err := s.host.refresh(variant(1)); err != nil {
+		t.Error(err)
+	}
+	if a.Lost() {
+		t.Error("the app is said to be lost")
+	}
+	s.must(a.SetSupervisor(1))
+	s.must(a.Destroy())
 }
 
 // Where there is nothing, nothing is made.
