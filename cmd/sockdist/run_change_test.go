@@ -110,13 +110,19 @@ type changeable struct {
 
 func (s setup) startChangeable(t testing.TB, args ...string) changeable {
 	t.Helper()
+	s.flags = append([]string{"-n", "2"}, s.flags...)
+	return s.startChangeableWith(t, 2, args...)
+}
+
+// startChangeableWith has n workers, as the flags say.
+func (s setup) startChangeableWith(t testing.TB, n int, args ...string) changeable {
+	t.Helper()
 	needPrograms(t)
 	c := changeable{more: filepath.Join(t.TempDir(), "more")}
 	port := servers.FreePort(t, nil)
-	s.flags = append([]string{"-n", "2"}, s.flags...)
 	command := append([]string{"worker", "-more", c.more, "-listen", fmt.Sprint(":", port)}, args...)
-	c.sharing = sharing{s.start(t, command...).serves(port, 2), port, 8}
-	c.app.settled(port, 2)
+	c.sharing = sharing{s.start(t, command...).serves(port, n), port, 8}
+	c.app.settled(port, n)
 	return c
 }
 

@@ -62,6 +62,11 @@ func TestRunWrongCommandLines(t *testing.T) {
 		{"--log xml", "sleep", 2, "xml"},
 		{"--grace -1s", "sleep", 2, "--grace"},
 		{"--env X", "sleep", 2, "NAME=VALUE"},
+		{"--ready-timeout 0s", "sleep", 2, "--ready-timeout"},
+		{"--hang-after -1s", "sleep", 2, "--hang-after"},
+		{"--hang-grace 0s", "sleep", 2, "--hang-grace"},
+		{"--on-hang kill", "sleep", 2, "--on-hang kill: must be restart, eject or ignore"},
+		{"--memory-max much", "sleep", 2, "--memory-max much"},
 		{"--user no-such-user", "sleep", 1, "no-such-user"},
 		{"--fast", "sleep", 2, "--fast"},
 	} {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -95,6 +96,14 @@ func (f runFlags) config(command []string) (c control.Config, policy loader.Poli
 	} {
 		if d.value < d.least {
 			return c, 0, fmt.Errorf("--%s %v: must be at least %v", d.flag, d.value, d.least)
+		}
+	}
+	if !slices.Contains([]control.OnHang{control.RestartHung, control.EjectHung, control.IgnoreHung}, c.OnHang) {
+		return c, 0, fmt.Errorf("--on-hang %s: must be restart, eject or ignore", f.onHang)
+	}
+	if f.ready != "" {
+		if err := control.CheckReady(f.ready); err != nil {
+			return c, 0, fmt.Errorf("--ready %w", err)
 		}
 	}
 	if f.memoryMax != "" {

@@ -14,7 +14,7 @@ const welcomeEvery = 20 * time.Millisecond
 // needsWelcome tells whether a new life of the worker gets no connections
 // before it is ready. Without a URL to ask, workers of the first hour, and
 // those that start again, get them on each port as soon as they listen there.
-func (w *worker) needsWelcome() bool { return w.newcomer || w.app.ready != nil }
+func (w *worker) needsWelcome() bool { return w.onTrial() || w.app.ready != nil }
 
 // holdAtStart is what keeps connections from a new listener of the worker.
 func (w *worker) holdAtStart() Hold {
@@ -30,9 +30,13 @@ func (w *worker) holdAtStart() Hold {
 
 // welcome lets connections come to a worker once it is ready.
 func (s *Supervisor) welcome(w *worker, l *life) {
+	late := time.NewTimer(listenTime)
+	defer late.Stop()
 	for !s.isFit(w) {
 		select {
 		case <-time.After(welcomeEvery):
+		case <-late.C:
+			s.mentionUnready(w)
 		case <-l.process.done:
 			return
 		case <-w.retired:
@@ -40,13 +44,23 @@ func (s *Supervisor) welcome(w *worker, l *life) {
 		}
 	}
 	// In this order: what listens from now on isn't held.
+	held := w.needsWelcome()
+	w.proved.Store(true)
 	close(l.ready)
-	if w.needsWelcome() {
+	if held {
 		if err := s.steering.Unhold(w.slot, Starting); err != nil {
 			s.log.Error(fmt.Sprintf("worker %d is ready and gets no connections: %v", w.slot, err))
 		}
 	}
 	s.save()
+}
+
+// mentionUnready tells of a worker that listens and gets no connections all the
+// same. Who changes the app hears why a newcomer doesn't get ready.
+func (s *Supervisor) mentionUnready(w *worker) {
+	if !w.onTrial() && len(s.listeners.servedBy(w.slot)) > 0 {
+		s.log.Warn(fmt.Sprintf("worker %d (pid %d) gets no connections: it %s", w.slot, w.pid(), s.shortcoming(w)))
+	}
 }
 
 // isFit tells whether the worker listens wherever it has to, and answers.

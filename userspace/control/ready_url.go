@@ -24,6 +24,12 @@ type readyURL struct {
 	port uint16 // 0: that of any group
 }
 
+// CheckReady says what is wrong with a [Config.Ready].
+func CheckReady(text string) error {
+	_, err := parseReady(text)
+	return err
+}
+
 // parseReady reads a URL, or just a path such as /health.
 func parseReady(text string) (*readyURL, error) {
 	if strings.HasPrefix(text, "/") {

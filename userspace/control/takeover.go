@@ -139,7 +139,9 @@ func (s *Supervisor) survivorIn(slot int, saved []WorkerState) (*survivor, error
 	}
 	w := &survivor{slot: slot, saved: WorkerState{Slot: slot, CPU: -1}}
 	for _, state := range saved {
-		if state.Slot == slot {
+		// What was written down of an earlier process tells nothing: a supervisor
+		// that couldn't write may have started this one.
+		if state.Slot == slot && (state.Leaf == 0 || state.Leaf == leaf.ID()) {
 			w.saved = state
 		}
 	}
