@@ -168,7 +168,7 @@ func (s *Supervisor) muster() ranks {
 	var r ranks
 	for _, w := range s.crew.staying() {
 		switch {
-		case w.newcomer && !w.isReady():
+		case w.onTrial():
 			r.starting = append(r.starting, w)
 		case goal.reloading && w.generation < goal.generation:
 			r.old = append(r.old, w)

@@ -56,7 +56,7 @@ func (w *worker) outlive(ctx context.Context) death {
 	}
 	d := death{slot: w.slot, exit: l.process.exit, age: time.Since(l.born), at: time.Now()}
 	d.exit.outOfMemory = w.app.ranOutOfMemory(l.leaf)
-	if w.newcomer && !isClosed(l.ready) {
+	if w.onTrial() {
 		w.retire()
 	}
 	w.report(d, l)

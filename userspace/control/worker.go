@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,9 +24,10 @@ type worker struct {
 	generation int
 	cpu        int // that it is pinned to, or -1
 
-	// newcomer is a worker that joins others. Until it is ready, its first
-	// death is its end.
+	// newcomer is a worker that joins others. Until it has proved itself by
+	// getting ready once, its death is its end.
 	newcomer bool
+	proved   atomic.Bool
 	// replaces is the worker that goes when this one is ready, if it is known.
 	replaces *worker
 
@@ -171,6 +173,9 @@ func (w *worker) retire() {
 }
 
 func (w *worker) isRetired() bool { return isClosed(w.retired) }
+
+// onTrial tells whether the worker is a newcomer that was never ready.
+func (w *worker) onTrial() bool { return w.newcomer && !w.proved.Load() }
 
 // isReady tells whether the worker gets connections.
 func (w *worker) isReady() bool {
