@@ -45,8 +45,11 @@ const (
 type WorkerState struct {
 	Slot int `json:"slot"`
 	// PID and Start (clock ticks since boot) are the main process, or the last one.
-	PID        int    `json:"pid"`
-	Start      uint64 `json:"start"`
+	PID   int    `json:"pid"`
+	Start uint64 `json:"start"`
+	// Leaf is the ID of the cgroup in which it was started, another one each
+	// time; 0 in what a sockdist wrote that didn't know it.
+	Leaf       uint64 `json:"leaf"`
 	Generation int    `json:"generation"`
 	Stage      string `json:"stage"`
 	Newcomer   bool   `json:"newcomer,omitempty"`
@@ -106,7 +109,7 @@ func (s *Supervisor) State() State {
 func (w *worker) state() WorkerState {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	state := WorkerState{Slot: w.slot, Generation: w.generation, Newcomer: w.newcomer, CPU: w.cpu, Starts: w.starts, Stage: StageStarting}
+	state := WorkerState{Slot: w.slot, Generation: w.generation, Newcomer: w.onTrial(), CPU: w.cpu, Starts: w.starts, Stage: StageStarting}
 	if w.death != nil {
 		state.LastExit, state.LastEnd = w.death.exit.String(), &w.death.at
 	}
@@ -114,6 +117,7 @@ func (w *worker) state() WorkerState {
 		return state
 	}
 	state.PID, state.Start, state.Since = w.life.process.pid, w.life.process.began, w.life.born
+	state.Leaf = w.life.leaf.ID()
 	switch {
 	case w.isRetired():
 		state.Stage = StageLeaving
