@@ -15,16 +15,17 @@ import (
 // takeOver is for an app whose workers run: it uses the pins of its earlier
 // supervisor on. Where they are of another layout, or gone, as when bpffs was
 // unmounted, it makes new ones, and the workers' sockets move there one by one.
+// Who was killed at that left both: the pins, and sockets that are elsewhere.
 func (k *kernel) takeOver(app control.App) (control.Steering, error) {
-	s, err := k.resume(app)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return s, err
-	}
 	before, err := k.predecessor(app.Name)
 	if err != nil {
 		return nil, err
 	}
-	if s, err = k.begin(app); err != nil {
+	s, err := k.resume(app)
+	if errors.Is(err, fs.ErrNotExist) {
+		s, err = k.begin(app)
+	}
+	if err != nil {
 		return nil, err
 	}
 	s.before = before
@@ -164,6 +165,18 @@ func (p *predecessor) add(g *loader.Group, slot int, l loader.Listener, cookie u
 	}
 }
 
+// ownerOf tells which app of the other layout a group is named after, see
+// groupNames: web-2-80 is web-2's if there is one, and else web's.
+func (p *predecessor) ownerOf(group string) (owner string) {
+	for _, app := range p.earlier.Apps {
+		start := app + "-"
+		if strings.HasPrefix(group, start[:min(len(start), loader.MaxName)]) && len(app) > len(owner) {
+			owner = app
+		}
+	}
+	return owner
+}
+
 // leave removes the groups of the other layout that have no socket any more,
 // and with the last of them the app.
 func (p *predecessor) leave(app string) error {
@@ -172,7 +185,7 @@ func (p *predecessor) leave(app string) error {
 	}
 	left := false
 	for _, name := range p.earlier.Groups {
-		if !strings.HasPrefix(name, app+"-") { // see groupNames
+		if p.ownerOf(name) != app {
 			continue
 		}
 		slots, err := p.earlier.Sockets(name)
