@@ -176,7 +176,7 @@ func (s *Supervisor) prepare(undo *undoing) (*legacy, error) {
 	if s.outlet, err = openOutlet(&s.config); err != nil {
 		return nil, err
 	}
-	undo.add(s.outlet.close)
+	undo.add(func() error { return s.outlet.close(s.leavesWorkers(found)) })
 	if err := s.openStandby(); err != nil {
 		return nil, err
 	}

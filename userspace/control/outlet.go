@@ -222,8 +222,9 @@ func (o *outlet) detach(run output.Run) []string {
 	return lines
 }
 
-// close waits until all is printed, but not for ever.
-func (o *outlet) close() error {
+// close waits until all is printed, but not for ever; and not at all where
+// workers go on to print, for whom the relay stays.
+func (o *outlet) close(workersGoOn bool) error {
 	o.mu.Lock()
 	o.closed = true
 	relay, reader, mux := o.relay, o.reader, o.mux
@@ -238,10 +239,13 @@ func (o *outlet) close() error {
 	defer cancel()
 	var err error
 	switch {
-	case mux != nil:
+	case mux != nil && !workersGoOn:
 		err = mux.Wait(ctx)
 	case relay != nil:
 		_ = relay.Close()
+		if workersGoOn {
+			break
+		}
 		select {
 		case <-reader.done:
 		case <-ctx.Done():
