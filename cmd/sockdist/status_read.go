@@ -115,6 +115,9 @@ func (e *environment) readStatus(name string) (*status, error) {
 	views := newNamespaceViews()
 	for _, g := range groups {
 		group, err := readGroup(g, views)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it went meanwhile
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -203,6 +206,9 @@ func (s *status) addApps(host *loader.Host, name string, apps []string, runtimeD
 		}
 		supervisor, err := a.Supervisor()
 		a.Close()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
