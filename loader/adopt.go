@@ -19,7 +19,8 @@ type adoptObjects struct {
 // connection, by socket cookie; those that wait in an accept queue are found
 // without. It works in the calling thread's network namespace, which must be
 // the group's, and returns how many connections it counted. Connections that
-// are counted already are left alone, so that it can be repeated.
+// are counted already are left alone, so that it can be repeated. Errors wrap
+// ErrNoSlot if nobody is in an owner's slot, and ErrFull above 262,144 owners.
 func (g *Group) Adopt(owner map[uint64]int) (adopted int, err error) {
 	defer wrap(&err, "group %s: adopt connections", g.name)
 	unlock, err := g.exclusive()

@@ -109,10 +109,28 @@ func (g *Group) revive(slot int, cookie uint64, fd int) error {
 	if g.state(slot) != Gone {
 		return nil
 	}
+	maps, err := g.host.pinnedMaps()
+	if err != nil {
+		return err
+	}
+	defer maps.close()
 	if err := g.put(slot, cookie, fd); err != nil {
 		return err
 	}
+	// One that found the slot empty may still be about to say so.
+	if err := g.awaitPrograms(maps); err != nil {
+		return err
+	}
 	atomic.StoreUint32(&g.memory.value.Info[slot].State, uint32(Live))
+	return nil
+}
+
+// awaitPrograms returns when all programs that run now have ended: the kernel
+// waits for that before it returns from an update of a map of maps.
+func (g *Group) awaitPrograms(maps *hostMaps) error {
+	if err := maps.Groups.Put(g.memory.value.Id, g.slots); err != nil {
+		return fmt.Errorf("wait for programs: %w", err)
+	}
 	return nil
 }
 
@@ -175,10 +193,9 @@ func (g *Group) renew(slot int, generation uint32, maps *hostMaps) error {
 	m := g.memory.value
 	counts, current := &m.Slot[slot].Counts, &m.Info[slot].Generation
 	if atomic.SwapUint32(current, 0) != 0 || uint32(atomic.LoadUint64(counts)) != 0 {
-		// A program that saw the old generation may still be about to count: the
-		// kernel returns from this update when all that could have are done.
-		if err := maps.Groups.Put(m.Id, g.slots); err != nil {
-			return fmt.Errorf("wait for programs: %w", err)
+		// A program that saw the old generation may still be about to count.
+		if err := g.awaitPrograms(maps); err != nil {
+			return err
 		}
 		atomic.AddUint64(counts, -uint64(uint32(atomic.LoadUint64(counts))))
 	}
@@ -267,7 +284,9 @@ func (g *Group) Remove(slot int) error {
 		if err != nil {
 			return err
 		}
-		return g.renew(slot, generation, maps)
+		err = g.renew(slot, generation, maps)
+		atomic.StoreUint32(&m.Info[slot].State, uint32(Free)) // one that found it empty may have said that it is gone
+		return err
 	})
 }
 
