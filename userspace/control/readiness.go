@@ -41,6 +41,8 @@ func (s *Supervisor) welcome(w *worker, l *life) {
 			return
 		case <-w.retired:
 			return
+		case <-s.urgency.at(hurried): // it may be another supervisor's by now
+			return
 		}
 	}
 	// In this order: what listens from now on isn't held.
