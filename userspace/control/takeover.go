@@ -286,7 +286,7 @@ func (s *Supervisor) takeGoal(found *legacy) {
 }
 
 func (s *Supervisor) mentionCommand(found *legacy) {
-	if found.state.Command != nil && !slices.Equal(found.state.Command, s.config.Command) {
+	if !s.config.EndOnly && found.state.Command != nil && !slices.Equal(found.state.Command, s.config.Command) {
 		s.log.Warn(fmt.Sprintf("these workers run another command than is wanted now: sockdist reload %s replaces them", s.config.Name))
 	}
 }
