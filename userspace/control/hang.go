@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -59,6 +60,9 @@ type ejection struct {
 
 // watchProgress guards the workers until the app ends.
 func (s *Supervisor) watchProgress() {
+	if s.config.HangAfter == 0 || s.config.OnHang == IgnoreHung {
+		s.pardon()
+	}
 	if s.config.HangAfter == 0 {
 		return
 	}
@@ -73,6 +77,20 @@ func (s *Supervisor) watchProgress() {
 		case <-s.urgency.at(hurried):
 			return
 		}
+	}
+}
+
+// pardon lets connections come to workers that an earlier supervisor has ejected,
+// where this one ejects none and so would never see that they go on.
+func (s *Supervisor) pardon() {
+	traffic, err := s.steering.Traffic()
+	for slot, t := range traffic {
+		if t.Held&Hung != 0 {
+			err = errors.Join(err, s.steering.Unhold(slot, Hung))
+		}
+	}
+	if err != nil {
+		s.log.Error(fmt.Sprintf("let connections come to workers that were ejected: %v", err))
 	}
 }
 
@@ -102,6 +120,9 @@ func (g *guard) look() {
 	}
 	g.forgetIgnored(verdict)
 	for _, r := range readings {
+		if r.Ejected && g.ejected[r.Slot] == nil && !slices.Contains(verdict.Recovered, r.Slot) {
+			g.inherit(now, r.Slot)
+		}
 		if e := g.ejected[r.Slot]; e != nil {
 			g.tend(now, e, r.Backlog)
 		}
@@ -173,6 +194,13 @@ func (g *guard) eject(now time.Duration, found health.Finding) {
 		g.app.log.Error(fmt.Sprintf("eject worker %d: %v", w.slot, err))
 	}
 	g.rescue(e)
+}
+
+// inherit looks after a worker that an earlier supervisor has ejected.
+func (g *guard) inherit(now time.Duration, slot int) {
+	if w := g.app.crew.in(slot); w != nil {
+		g.ejected[slot] = &ejection{worker: w, life: w.current(), since: now}
+	}
 }
 
 // rescue gives the queue to others. Where that shut the listener for good, only
