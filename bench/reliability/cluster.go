@@ -2,7 +2,6 @@ package main
 
 import (
 	_ "embed"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -33,9 +32,15 @@ var nodeCluster = contender{"node cluster", func(b *bench, workers int) (fleet, 
 	if err := os.WriteFile(script, clusterProgram, 0o644); err != nil {
 		return nil, err
 	}
-	f := &clusterFleet{number: port, folder: folder, ended: make(chan struct{})}
+	log, err := b.outputFile("cluster.log")
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	f := &clusterFleet{log: log.Name(), number: port, folder: folder, ended: make(chan struct{})}
 	f.master = exec.Command(b.node[0], script, b.node[1], fmt.Sprint(port), fmt.Sprint(workers))
 	f.master.Env = env
+	f.master.Stderr = log
 	f.master.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := f.master.Start(); err != nil {
 		return nil, err
@@ -54,6 +59,7 @@ var nodeCluster = contender{"node cluster", func(b *bench, workers int) (fleet, 
 type clusterFleet struct {
 	number int
 	folder string
+	log    string
 	master *exec.Cmd
 	ended  chan struct{}
 }
@@ -66,7 +72,8 @@ func (f *clusterFleet) records() string { return f.folder }
 func (f *clusterFleet) pids() (pids []int, err error) {
 	select {
 	case <-f.ended:
-		return nil, errors.New("node cluster ended")
+		text, _ := os.ReadFile(f.log)
+		return nil, fmt.Errorf("the master: %w: %s", errFleetEnded, strings.Join(strings.Fields(string(text)), " "))
 	default:
 	}
 	pid := f.master.Process.Pid

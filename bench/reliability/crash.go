@@ -76,7 +76,11 @@ func (b *bench) crash(c contender, r *row, stuck time.Duration) error {
 		}
 		kills = append(kills, k)
 		if err := awaitWorkers(f, crashWorkers, k.PID); err != nil {
-			return err
+			if b.ctx.Err() != nil {
+				return err
+			}
+			r.Failed = err.Error() // a contender that doesn't survive is a result
+			break
 		}
 		b.sleep(time.Until(begin.Add(2 * time.Second)))
 	}

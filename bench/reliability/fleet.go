@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -27,6 +28,9 @@ type contender struct {
 	start func(b *bench, workers int) (fleet, error)
 }
 
+// errFleetEnded says that nobody looks after the workers any more.
+var errFleetEnded = errors.New("it ended")
+
 // patience bounds every wait for a fleet.
 const patience = 30 * time.Second
 
@@ -36,6 +40,9 @@ func awaitWorkers(f fleet, n, without int) error {
 	var err error
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		pids, err = f.pids()
+		if errors.Is(err, errFleetEnded) {
+			return err
+		}
 		old := false
 		for _, pid := range pids {
 			old = old || pid == without

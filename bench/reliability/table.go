@@ -38,6 +38,8 @@ type row struct {
 	Max float64 `json:"max_ms"`
 	// Faults is how often something was broken.
 	Faults int `json:"faults"`
+	// Failed is why the contender didn't get through: the rest is until then.
+	Failed string `json:"failed,omitempty"`
 	// Rounds are the books.
 	Rounds []*ledger.Report `json:"rounds"`
 
@@ -74,6 +76,9 @@ func (r *row) connections() (n int) {
 
 // remarks are what must be known of the rounds beside their figures.
 func (r *row) remarks() (lines []string) {
+	if r.Failed != "" {
+		lines = append(lines, fmt.Sprintf("%s failed after %d faults: %s", r.Contender, r.Faults, r.Failed))
+	}
 	for i, round := range r.Rounds {
 		if len(round.Balance.Faults) > 0 || round.Late > 0 || round.Unopened > 0 {
 			lines = append(lines, fmt.Sprintf("%s, round %d: %s", r.Contender, i+1, round.Verdict()))

@@ -76,6 +76,28 @@ func TestLedgerDeadlock(t *testing.T) {
 	})
 }
 
+// Workers that are only slow, as too much is asked of them, look hung again and
+// again: what waits for them wanders, and many clients give up meanwhile. The
+// counts are exact when all is over.
+func TestLedgerOverload(t *testing.T) {
+	together(t)
+	if !long() {
+		t.Skip("it takes all of the machine: SOCKDIST_LONG=1 runs it")
+	}
+	b := flags("--log plain --policy rr --hang-after 60ms --on-hang eject").startBooked(t, ledger.Node, 8)
+	load := b.load(2600, ledger.Held{})
+	time.Sleep(15 * time.Second)
+	b.finish(load)
+	b.expectExact()
+	_, report := b.settle()
+	lost := report.Lost() - report.Columns[ledger.TimedOut].Connections
+	t.Logf("%d connections moved, %d lost other than by waiting too long", b.group(b.port).Migrated, lost)
+	if lost > 0 {
+		t.Errorf("%d connections were lost other than by waiting too long", lost)
+	}
+	b.expectNoneRefused()
+}
+
 // becomes waits until a worker's slot has a state.
 func (b *booked) becomes(pid int, state string) {
 	b.t.Helper()
