@@ -85,9 +85,13 @@ func TestLedgerOverload(t *testing.T) {
 		t.Skip("it takes all of the machine: SOCKDIST_LONG=1 runs it")
 	}
 	b := flags("--log plain --policy rr --hang-after 60ms --on-hang eject").startBooked(t, ledger.Node, 8)
-	load := b.load(2600, ledger.Held{})
-	time.Sleep(15 * time.Second)
-	b.finish(load)
+	load, err := ledger.Start(ledger.Load{
+		Server: local(b.port), Rate: 2600, Duration: 15 * time.Second, Timeout: 200 * time.Millisecond, Seed: b.seed,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.books = append(b.books, load.Wait())
 	b.expectExact()
 	_, report := b.settle()
 	lost := report.Lost() - report.Columns[ledger.TimedOut].Connections
