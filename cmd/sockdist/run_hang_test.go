@@ -82,6 +82,11 @@ func TestHungWorkerIsEjectedAndComesBack(t *testing.T) {
 			}
 			b := s.setup("--hang-grace 1m").startBooked(t, s.server, 3)
 			workers := b.changed(3)
+			defer func() {
+				if t.Failed() {
+					t.Logf("%+v", b.group(b.port))
+				}
+			}()
 			b.hold(10, ledger.Held{})
 			load := b.load(200, ledger.Held{})
 			b.goesOn(b.port)

@@ -168,6 +168,9 @@ func (a *app) stop(port, slot, queue int, some clients.Held) standstill {
 // stopProcess returns when no thread runs any more.
 func stopProcess(t testing.TB, pid int) {
 	t.Helper()
+	if pid <= 0 {
+		t.Fatalf("nobody has the process ID %d", pid)
+	}
 	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -186,6 +189,9 @@ func stopProcess(t testing.TB, pid int) {
 // killProcess is a kill -9.
 func killProcess(t testing.TB, pid int) {
 	t.Helper()
+	if pid <= 0 { // a whole group of processes, this one's too
+		t.Fatalf("nobody has the process ID %d", pid)
+	}
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
