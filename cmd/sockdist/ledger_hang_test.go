@@ -85,13 +85,9 @@ func TestLedgerOverload(t *testing.T) {
 		t.Skip("it takes all of the machine: SOCKDIST_LONG=1 runs it")
 	}
 	b := flags("--log plain --policy rr --hang-after 60ms --on-hang eject").startBooked(t, ledger.Node, 8)
-	load, err := ledger.Start(ledger.Load{
-		Server: local(b.port), Rate: 2600, Duration: 15 * time.Second, Timeout: 200 * time.Millisecond, Seed: b.seed,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.books = append(b.books, load.Wait())
+	load := b.load(4000, ledger.Held{}) // more than any of them can do: accept queues run over
+	time.Sleep(15 * time.Second)
+	b.finish(load)
 	b.expectExact()
 	_, report := b.settle()
 	lost := report.Lost() - report.Columns[ledger.TimedOut].Connections
