@@ -211,21 +211,20 @@ func groupNames(app string, where sockets.Group) []string {
 
 // adoptEarly counts connections that a worker got before its slot: those of the first moments.
 func adoptEarly(g *loader.Group, where sockets.Group) error {
-	here, err := sockets.Connections(sockets.Address{Host: where.Address.Addr(), Port: where.Address.Port()})
-	if err != nil || len(here) == 0 {
-		return err
-	}
-	s, err := g.Snapshot()
-	if err != nil {
-		return err
-	}
-	counted, slotOf := 0, make(map[int]int)
-	for _, slot := range s.Slots {
-		counted += int(slot.Connections)
-		slotOf[slot.PID] = slot.Slot
-	}
-	if counted >= len(here) {
-		return nil
+	var here []sockets.Connection
+	var slotOf map[int]int
+	// Connections end while they are counted, and finding owners takes long: what
+	// is all counted at any one look needs none.
+	for range 3 {
+		var counted int
+		var err error
+		here, err = sockets.ConnectionsIn(sockets.Address{Host: where.Address.Addr(), Port: where.Address.Port()}, countedStates...)
+		if err != nil || len(here) == 0 {
+			return err
+		}
+		if counted, slotOf, err = countIn(g); err != nil || counted >= len(here) {
+			return err
+		}
 	}
 	owner, err := owners(here, slotOf)
 	if err != nil {
@@ -233,6 +232,26 @@ func adoptEarly(g *loader.Group, where sockets.Group) error {
 	}
 	_, err = g.Adopt(owner)
 	return err
+}
+
+// countedStates are those of connections that have a place in the counts:
+// handshakes that are under way get theirs when they end.
+var countedStates = []sockets.State{
+	sockets.Established, sockets.FinWait1, sockets.FinWait2, sockets.CloseWait, sockets.LastAck, sockets.Closing,
+}
+
+// countIn adds up the connections of a group, and says which process has which slot.
+func countIn(g *loader.Group) (connections int, slotOf map[int]int, err error) {
+	s, err := g.Snapshot()
+	if err != nil {
+		return 0, nil, err
+	}
+	slotOf = make(map[int]int)
+	for _, slot := range s.Slots {
+		connections += int(slot.Connections)
+		slotOf[slot.PID] = slot.Slot
+	}
+	return connections, slotOf, nil
 }
 
 // owners tells which slot has which accepted connection, by the process that holds it.
