@@ -137,6 +137,34 @@ func (s *suite) awaitNone(x subject) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("the load has ended, and %v later status has %s, and sock_diag %s: %+v",
-		quietWithin, describe(statusCounts(groups)), describe(real), groups)
+	return fmt.Errorf("the load has ended, and %v later status has %s, and sock_diag %s: %+v%s",
+		quietWithin, describe(statusCounts(groups)), describe(real), groups, whoIsThere(own.ports()))
+}
+
+// whoIsThere tells of each connection, and who has the other end of it.
+func whoIsThere(ports []uint16) (text string) {
+	for _, port := range ports {
+		found, err := sockets.Connections(sockets.Address{Port: port})
+		if err != nil {
+			return "; " + err.Error()
+		}
+		for _, c := range found {
+			text += fmt.Sprintf("; %v from %v, %v, whose other end is with %s", c.Local, c.Remote, c.State, clientOf(c))
+		}
+	}
+	return text
+}
+
+func clientOf(c sockets.Connection) string {
+	found, err := sockets.Connections(sockets.Address{Port: c.Remote.Port()})
+	if err != nil {
+		return err.Error()
+	}
+	for _, other := range found {
+		if other.Local == c.Remote || other.Local.Port() == c.Remote.Port() && other.Remote.Port() == c.Local.Port() {
+			holders, _ := sockets.Holders([]uint32{other.Inode})
+			return fmt.Sprintf("%v (%v)", holders[other.Inode], other.State)
+		}
+	}
+	return "nobody"
 }

@@ -40,11 +40,16 @@ func (a *app) kill(w worker, how string) error {
 		return &skipError{err.Error()}
 	}
 	why := fmt.Sprintf("%s of worker %d (pid %d) at %.3f s", how, w.Slot, w.PID, a.since(k.Sent))
-	a.mu.Lock()
-	a.kills = append(a.kills, killing{k, why})
-	a.mu.Unlock()
+	a.blame(killing{k, why})
 	a.write(a.name, "%s of worker %d (pid %d)", how, w.Slot, w.PID)
 	return nil
+}
+
+// blame notes what may cost connections.
+func (a *app) blame(k killing) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.kills = append(a.kills, k)
 }
 
 func (a *app) stopWorker(e event) error {
@@ -105,10 +110,12 @@ func (a *app) hangWorker(e event) error {
 	if err := unix.Kill(w.PID, unix.SIGUSR2); err != nil {
 		return &skipError{err.Error()}
 	}
+	begin := ledger.Now()
 	a.write(a.name, "worker %d (pid %d) hangs: %s", w.Slot, w.PID, a.profile.environment[0])
 	if !a.profile.hangsForGood {
 		return nil
 	}
+	a.blame(killing{ledger.Kill{PID: w.PID, Sent: begin}, fmt.Sprintf("worker %d (pid %d) hung for good since %.3f s", w.Slot, w.PID, a.since(begin))})
 	for deadline := time.Now().Add(endWithinHang); time.Now().Before(deadline); a.sleep(20 * time.Millisecond) {
 		if unix.Kill(w.PID, 0) != nil || a.ctx.Err() != nil {
 			return nil

@@ -16,10 +16,20 @@ type alibi struct {
 	hung map[int]bool
 }
 
-// A killing is the end of a worker that may have had connections.
+// A killing is the end of a worker that may have had connections. One that
+// isn't dead hangs for good, and answers nothing that it has accepted. As long
+// as nothing waits in its queue, nobody can know.
 type killing struct {
 	ledger.Kill
 	why string
+}
+
+// takes tells whether a loss is one that it may cause.
+func (k killing) takes(e *ledger.Entry) bool {
+	if e.AcceptedBy != k.PID || e.Ended < k.Sent.Add(-unpunctual) {
+		return false
+	}
+	return e.Column == ledger.ResetAfterAccept || e.Column == ledger.TimedOut && k.Dead == 0
 }
 
 // unpunctual is how long before the time in a log a signal may have been sent.
@@ -28,7 +38,7 @@ const unpunctual = 200 * time.Millisecond
 // of finds what explains a loss.
 func (a *alibi) of(e *ledger.Entry) (killing, bool) {
 	for _, k := range a.kills {
-		if e.Column == ledger.ResetAfterAccept && e.AcceptedBy == k.PID && e.Ended >= k.Sent.Add(-unpunctual) {
+		if k.takes(e) {
 			return k, true
 		}
 	}
@@ -37,7 +47,9 @@ func (a *alibi) of(e *ledger.Entry) (killing, bool) {
 
 func (a *alibi) ledgerKills() (kills []ledger.Kill) {
 	for _, k := range a.kills {
-		kills = append(kills, k.Kill)
+		if k.Dead != 0 {
+			kills = append(kills, k.Kill)
+		}
 	}
 	return kills
 }

@@ -30,6 +30,12 @@ func TestAlibi(t *testing.T) {
 			t.Errorf("%s: is explained", what)
 		}
 	}
+	hung := &alibi{kills: []killing{{ledger.Kill{PID: 7, Sent: 10 * second}, "test"}}}
+	late := good
+	late.Column = ledger.TimedOut
+	if _, explained := hung.of(&late); !explained || len(hung.ledgerKills()) > 0 {
+		t.Error("what a worker had that hangs for good isn't explained")
+	}
 	if k, explained := a.of(&good); !explained || k.why != "test" {
 		t.Error("isn't explained")
 	}
