@@ -37,7 +37,12 @@ func (g *Group) program() (*ebpf.Program, error) {
 // Unsteer gives the choice back to the kernel's hash. It is no error if no program was attached.
 func (g *Group) Unsteer(fd int) (err error) {
 	defer wrap(&err, "give group %s back to the kernel", g.name)
-	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF, 0)
+	return Unsteer(fd)
+}
+
+// Unsteer is the same for a group of whatever version.
+func Unsteer(fd int) error {
+	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}

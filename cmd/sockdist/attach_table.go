@@ -33,6 +33,8 @@ func attachedBlock(g attachment.Group, p paint) string {
 
 func attachedNews(g attachment.Group) string {
 	switch {
+	case g.New && g.Earlier != "":
+		return "taken over"
 	case g.New:
 		return "steered now"
 	case len(g.Changes) == 0:
@@ -49,6 +51,10 @@ func changeLine(c attachment.Change, g attachment.Group) string {
 	switch c.Kind {
 	case attachment.Steered:
 		return "steering again: the program was not attached"
+	case attachment.Upgraded:
+		return "steered by the program of this sockdist, no longer by its earlier one"
+	case attachment.BroughtOver:
+		return "brought over from another version of sockdist"
 	case attachment.Repolicied:
 		return fmt.Sprintf("policy is %s now", g.Spec.Policy)
 	case attachment.Joined:
@@ -61,6 +67,9 @@ func changeLine(c attachment.Change, g attachment.Group) string {
 
 // attachedWarnings are what an operator would not expect.
 func attachedWarnings(g attachment.Group) (lines []string) {
+	if g.Earlier != "" {
+		lines = append(lines, fmt.Sprintf("another version of sockdist had steered it (%s): weights, drains, limits and the policy are to be set again", g.Earlier))
+	}
 	if len(g.Slots) == 1 {
 		lines = append(lines, "one socket only: there is nothing to choose from until the server has one for each worker")
 	}
@@ -122,6 +131,7 @@ type attachedGroup struct {
 	V6Only   bool             `json:"v6only"`
 	NetNS    uint64           `json:"netns"`
 	New      bool             `json:"new"`
+	Earlier  string           `json:"earlier"` // layout of another version that had steered it, "" if none
 	Changes  []attachedChange `json:"changes"`
 	LeftOut  int              `json:"left_out"` // sockets without a slot
 	Unowned  int              `json:"unowned"`  // connections that no slot counts
@@ -154,7 +164,7 @@ type attachedHolder struct {
 func attachedJSON(groups []attachment.Group) attached {
 	all := attached{Groups: []attachedGroup{}}
 	for _, g := range groups {
-		one := attachedGroup{Name: g.Spec.Name, Policy: g.Spec.Policy.String(), V6Only: g.Spec.V6Only, NetNS: g.Spec.NetNS, New: g.New,
+		one := attachedGroup{Name: g.Spec.Name, Policy: g.Spec.Policy.String(), V6Only: g.Spec.V6Only, NetNS: g.Spec.NetNS, New: g.New, Earlier: g.Earlier,
 			LeftOut: g.LeftOut, Unowned: g.Unowned, Changes: []attachedChange{}, Slots: []attachedSlot{}}
 		one.Protocol, one.Address = protocolOf(g.Spec.Address)
 		for _, c := range g.Changes {

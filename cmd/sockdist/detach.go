@@ -63,8 +63,12 @@ func (e *environment) detach(ctx context.Context, name, netns string) error {
 		return err
 	}
 	defer host.Close()
-	specs, err := toDetach(host, name)
+	earlier, err := earlierToDetach(host, name, netns)
 	if err != nil {
+		return err
+	}
+	specs, err := toDetach(host, name)
+	if err != nil && (!errors.Is(err, fs.ErrNotExist) || len(earlier) == 0) {
 		return err
 	}
 	var failed error
@@ -79,6 +83,17 @@ func (e *environment) detach(ctx context.Context, name, netns string) error {
 		}
 		protocol, address := protocolOf(spec.Address)
 		fmt.Fprintf(e.out, "%s  %s://%s  given back to the kernel's hash\n", spec.Name, protocol, address)
+	}
+	for _, g := range earlier {
+		err := attachment.Detach(ctx, host, g.Name, netns)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it went with ours of that name
+		}
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		fmt.Fprintf(e.out, "%s  of another version of sockdist (%s)  given back to the kernel's hash\n", g.Name, g.Layout)
 	}
 	if failed == nil && name != "" {
 		e.mentionSibling(host, specs)
@@ -111,6 +126,26 @@ func toDetach(host *loader.Host, name string) (specs []loader.GroupSpec, err err
 		return nil, fmt.Errorf("%s is an address in several network namespaces: detach by name, %s", name, strings.Join(namesOf(specs), " or "))
 	}
 	return specs, nil
+}
+
+// earlierToDetach are the groups of other versions that name means: of that
+// name, at that address, or all that have no app.
+func earlierToDetach(host *loader.Host, name, netns string) ([]attachment.EarlierGroup, error) {
+	all, err := attachment.Earlier(host, nil, "")
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	if name == "" {
+		return slices.DeleteFunc(all, func(g attachment.EarlierGroup) bool { return g.App != "" }), nil
+	}
+	if called := slices.DeleteFunc(all, func(g attachment.EarlierGroup) bool { return g.Name != name }); len(called) > 0 {
+		return called, nil
+	}
+	address, err := sockets.ParseAddress(name)
+	if err != nil {
+		return nil, nil // a name that no group has
+	}
+	return attachment.Earlier(host, &address, netns)
 }
 
 func namesOf(specs []loader.GroupSpec) (names []string) {

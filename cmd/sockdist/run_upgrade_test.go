@@ -68,8 +68,15 @@ func needFirst(t testing.TB) string {
 	return binary
 }
 
-// startEarlier is startBooked by another sockdist, whose pins can't be read.
+// startEarlier is startBooked by another sockdist. Who is started again is of today.
 func (s setup) startEarlier(t testing.TB, binary string, server ledger.Server, n int) *booked {
+	t.Helper()
+	s.prepare = func(cmd *exec.Cmd) { cmd.Path = binary }
+	return s.startUnread(t, server, n)
+}
+
+// startUnread is startBooked where the pins can't be read.
+func (s setup) startUnread(t testing.TB, server ledger.Server, n int) *booked {
 	t.Helper()
 	command, err := server.Install(t.TempDir())
 	if errors.Is(err, exec.ErrNotFound) {
@@ -82,7 +89,6 @@ func (s setup) startEarlier(t testing.TB, binary string, server ledger.Server, n
 	b.random = rand.New(rand.NewPCG(b.seed, 0))
 	s.flags = append([]string{"-n", fmt.Sprint(n)}, s.flags...)
 	s.env = append(s.env, ledger.FolderVariable+"="+b.records)
-	s.prepare = func(cmd *exec.Cmd) { cmd.Path = binary } // and whoever is started again is of today
 	b.app = s.start(t, append(command, fmt.Sprint(b.port))...).serves(b.port, n)
 	return b
 }

@@ -15,6 +15,14 @@ import (
 type status struct {
 	Groups []groupStatus `json:"groups"`
 	Apps   []appStatus   `json:"apps"`
+	// Earlier are groups of other versions of sockdist. No more is known of them.
+	Earlier []earlierStatus `json:"earlier,omitempty"`
+}
+
+type earlierStatus struct {
+	Name   string `json:"name"`
+	Layout string `json:"layout"` // of its pins, such as v1
+	App    string `json:"app"`    // "" if none
 }
 
 type groupStatus struct {
@@ -122,6 +130,11 @@ func (e *environment) readStatus(name string) (*status, error) {
 			return nil, err
 		}
 		s.Groups = append(s.Groups, group)
+	}
+	if name == "" {
+		if err := s.addEarlier(host); err != nil {
+			return nil, err
+		}
 	}
 	return s, s.addApps(host, name, apps, e.getenv(runtimeVariable))
 }

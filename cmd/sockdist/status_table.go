@@ -10,6 +10,13 @@ import (
 
 // table is the status for people.
 func (s *status) table(p paint) string {
+	if len(s.Earlier) > 0 {
+		rest := &status{Groups: s.Groups, Apps: s.Apps}
+		if len(s.Groups)+len(s.Apps) == 0 {
+			return s.earlierLine(p)
+		}
+		return s.earlierLine(p) + "\n" + rest.table(p)
+	}
 	if len(s.Groups)+len(s.Apps) == 0 {
 		return "no groups: sockdist run starts an app, sockdist attach steers a running server\n"
 	}

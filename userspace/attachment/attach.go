@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"slices"
 
 	"github.com/sockdist/sockdist/loader"
@@ -44,16 +45,20 @@ type attempt struct {
 	watch *watcher
 
 	known    []known
+	earlier  []earlier // groups of other versions
 	apps     []string
 	steerers map[uint64]uint32 // program of a socket, by cookie
 	begun    []*loader.Group   // what is new
+	left     []*earlier        // whose sockets go to what is new
 }
 
 // known is what there is to know of a group of the host.
 type known struct {
-	name    string
-	spec    loader.GroupSpec
-	program uint32
+	name string
+	spec loader.GroupSpec
+	// programs are those that choose among its sockets: its present one, and from
+	// an upgrade to the next attach the one before.
+	programs []uint32
 }
 
 // run works in the namespace, and keeps others from attaching and detaching.
@@ -82,6 +87,9 @@ func (a *attempt) run() (groups []Group, err error) {
 	if len(found) == 0 {
 		return nil, a.refuseNothing()
 	}
+	if err := a.refresh(); err != nil {
+		return nil, err
+	}
 	if err := a.look(); err != nil {
 		return nil, err
 	}
@@ -102,19 +110,33 @@ func (a *attempt) run() (groups []Group, err error) {
 	return groups, nil
 }
 
+// refresh has the programs be those of this sockdist, after an upgrade.
+func (a *attempt) refresh() error {
+	if a.watch != nil {
+		return nil
+	}
+	_, err := a.host.Refresh()
+	return err
+}
+
 // look reads what groups there are, and what steers.
 func (a *attempt) look() (err error) {
 	if a.apps, err = a.host.Apps(); err != nil {
 		return err
 	}
-	if a.known, err = knownGroups(a.host); err != nil {
+	if a.steerers, err = loader.Steerers(); err != nil {
 		return err
 	}
-	a.steerers, err = loader.Steerers()
+	if a.earlier, err = earlierGroups(a.host); err != nil {
+		return err
+	}
+	a.known, err = knownGroups(a.host, a.steerers)
 	return err
 }
 
-func knownGroups(host *loader.Host) (all []known, err error) {
+// knownGroups reads the groups, with those of the steerers that are theirs.
+func knownGroups(host *loader.Host, steerers map[uint64]uint32) (all []known, err error) {
+	steering := slices.Compact(slices.Sorted(maps.Values(steerers)))
 	names, err := host.Groups()
 	if err != nil {
 		return nil, err
@@ -124,14 +146,29 @@ func knownGroups(host *loader.Host) (all []known, err error) {
 		if err != nil {
 			return nil, err
 		}
-		program, err := g.ProgramID()
-		all = append(all, known{name: name, spec: g.Spec(), program: program})
+		k := known{name: name, spec: g.Spec()}
+		k.programs, err = programsOf(g, steering)
 		g.Close()
 		if err != nil {
 			return nil, err
 		}
+		all = append(all, k)
 	}
 	return all, nil
+}
+
+// programsOf are those of the steering programs that are the group's.
+func programsOf(g *loader.Group, steering []uint32) (own []uint32, err error) {
+	for _, id := range steering {
+		chooses, err := g.Chooses(id)
+		if err != nil {
+			return nil, err
+		}
+		if chooses {
+			own = append(own, id)
+		}
+	}
+	return own, nil
 }
 
 func (a *attempt) called(name string) *known {
@@ -175,14 +212,21 @@ func (a *attempt) prepare(found []kernelGroup) ([]string, error) {
 		if err := a.options.refuse(k, len(found) == 1); err != nil {
 			return nil, err
 		}
-		if err := a.refuseSteered(k, have); err != nil {
+		was, err := a.earlierOf(k)
+		if err != nil {
+			return nil, err
+		}
+		if err := was.refuseApp(); err != nil {
+			return nil, err
+		}
+		if err := a.refuseSteered(k, have, was); err != nil {
 			return nil, err
 		}
 		if have != nil {
 			names[i] = have.name
 			continue
 		}
-		name, err := a.nameFor(k, found)
+		name, err := a.nameOf(k, found, was)
 		if err != nil {
 			return nil, err
 		}
@@ -220,11 +264,21 @@ func (a *attempt) attach(k kernelGroup, name string) (Group, error) {
 		defer g.Close()
 	}
 	r := renewal{attempt: a, group: g, found: k, isNew: isNew}
+	if r.was, err = a.earlierOf(k); err != nil {
+		return Group{}, err
+	}
+	if r.was != nil && isNew {
+		a.left = append(a.left, r.was)
+	}
 	return r.run()
 }
 
-// undo takes back what is new. The context may have ended long ago.
+// undo takes back what is new. The context may have ended long ago. Of a group
+// of another version half of the sockets may have moved; it can't do without.
 func (a *attempt) undo() (err error) {
+	for _, e := range a.left {
+		err = errors.Join(err, e.giveBack())
+	}
 	for _, g := range a.begun {
 		err = errors.Join(err, dissolve(g))
 	}

@@ -23,10 +23,16 @@ func Detach(ctx context.Context, host *loader.Host, name, netns string) error {
 	return explain(detach(ctx, host, name, netns), "detach %s", name)
 }
 
-func detach(ctx context.Context, host *loader.Host, name, netns string) error {
-	if names, err := host.Groups(); err != nil {
+func detach(ctx context.Context, host *loader.Host, name, netns string) (err error) {
+	names, err := host.Groups()
+	if err != nil {
 		return err
-	} else if !slices.Contains(names, name) {
+	}
+	before, err := earlierCalled(host, name)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(names, name) && len(before) == 0 {
 		return fmt.Errorf("there is no such group: %w; sockdist status lists them", fs.ErrNotExist)
 	}
 	release, err := host.Claim(ctx)
@@ -34,8 +40,16 @@ func detach(ctx context.Context, host *loader.Host, name, netns string) error {
 		return err
 	}
 	defer release()
+	for _, e := range before {
+		if err := e.detach(netns); err != nil {
+			return errors.Join(err, host.Remove()) // the claim made a folder
+		}
+	}
 	g, err := host.Group(name)
 	if errors.Is(err, fs.ErrNotExist) {
+		if len(before) > 0 {
+			err = nil
+		}
 		return errors.Join(err, host.Remove())
 	}
 	if err != nil {
@@ -83,7 +97,7 @@ func removeIfLast(host *loader.Host, name string) error {
 	if name == "" {
 		return nil
 	}
-	all, err := knownGroups(host)
+	all, err := knownGroups(host, nil)
 	if err != nil || slices.ContainsFunc(all, func(g known) bool { return g.spec.App == name }) {
 		return err
 	}
@@ -138,7 +152,7 @@ func orWithoutNamespace(g *loader.Group, f func() error) error {
 // dissolve makes everything as it was before the group. It works in the
 // group's namespace. Killed at any point, it leaves a group that is not steered.
 func dissolve(g *loader.Group) error {
-	if err := unsteer(g); err != nil {
+	if err := unsteer(g.Chooses, g.Unsteer); err != nil {
 		return err
 	}
 	if err := unmark(g); err != nil {
@@ -151,22 +165,27 @@ func dissolve(g *loader.Group) error {
 // once mostly, more often when their server ends under our hands.
 const unsteerTries = 16
 
-// unsteer takes the program off whatever sockets have it.
-func unsteer(g *loader.Group) error {
-	id, err := g.ProgramID()
-	if err != nil {
-		return err
-	}
+// unsteer takes a group's programs off whatever sockets have one.
+func unsteer(chooses func(program uint32) (bool, error), off func(fd int) error) error {
 	for range unsteerTries {
 		steerers, err := loader.Steerers()
 		if err != nil {
 			return err
 		}
-		steered, err := listenersWhere(func(l sockets.Listener) bool { return steerers[l.Cookie] == id })
+		own := make(map[uint32]bool)
+		for _, id := range steerers {
+			if _, known := own[id]; known {
+				continue
+			}
+			if own[id], err = chooses(id); err != nil {
+				return err
+			}
+		}
+		steered, err := listenersWhere(func(l sockets.Listener) bool { return own[steerers[l.Cookie]] })
 		if err != nil || len(steered) == 0 {
 			return err
 		}
-		if err := unsteerOne(g, steered); err != nil && !gone(err) {
+		if err := unsteerOne(steered, off); err != nil && !gone(err) {
 			return err
 		}
 	}
@@ -174,9 +193,9 @@ func unsteer(g *loader.Group) error {
 }
 
 // unsteerOne does it for one socket, and with it for all of its SO_REUSEPORT group.
-func unsteerOne(g *loader.Group, steered []listener) (err error) {
+func unsteerOne(steered []listener, off func(fd int) error) (err error) {
 	for _, l := range steered {
-		if err = l.with(g.Unsteer); !gone(err) {
+		if err = l.with(off); !gone(err) {
 			return err
 		}
 	}

@@ -119,14 +119,22 @@ func refuseTwins(found []kernelGroup) error {
 }
 
 // refuseSteered is for sockets that a program steers which isn't their group's;
-// have is the group, or nil.
-func (a *attempt) refuseSteered(k kernelGroup, have *known) error {
+// have is the group, and was that of another version, or nil.
+func (a *attempt) refuseSteered(k kernelGroup, have *known, was *earlier) error {
 	for _, l := range slices.Concat(k.listeners, k.leftOut) {
 		id, steered := a.steerers[l.Cookie]
-		if !steered || (have != nil && id == have.program) {
+		if !steered || (have != nil && slices.Contains(have.programs, id)) {
 			continue
 		}
-		if i := slices.IndexFunc(a.known, func(g known) bool { return id != 0 && g.program == id }); i >= 0 {
+		if was != nil {
+			if chooses, err := was.chooses(id); chooses || err != nil {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		if i := slices.IndexFunc(a.known, func(g known) bool { return slices.Contains(g.programs, id) }); i >= 0 {
 			return fmt.Errorf("%s is %w: that of the group %s; sockdist detach %[3]s first", a.options.subject(l), loader.ErrSteered, a.known[i].name)
 		}
 		return fmt.Errorf("%s is %w, %s", a.options.subject(l), loader.ErrSteered, stranger(id))

@@ -16,6 +16,7 @@ type renewal struct {
 	group *loader.Group
 	found kernelGroup
 	isNew bool
+	was   *earlier // of another version, whose sockets these are; or nil
 
 	seats   []seat
 	changes []Change
@@ -30,6 +31,7 @@ func (r *renewal) run() (Group, error) {
 		return Group{}, err
 	}
 	p := makePlan(before.Slots, r.found.listeners)
+	r.was.keepSlots(p.taken, before.Slots)
 	steps := []func() error{
 		func() error { return r.free(p.out) },
 		func() error { return r.keep(p) },
@@ -41,7 +43,7 @@ func (r *renewal) run() (Group, error) {
 	} else {
 		steps = append(steps, r.steer, r.adoptLeft)
 	}
-	steps = append(steps, func() error { return r.freeGone(p.gone) })
+	steps = append(steps, r.leave, func() error { return r.freeGone(p.gone) })
 	for _, step := range steps {
 		if err := r.interrupted(); err != nil {
 			return Group{}, err
@@ -55,10 +57,19 @@ func (r *renewal) run() (Group, error) {
 
 // interrupted is for new groups: what is there already is better completed.
 func (r *renewal) interrupted() error {
-	if !r.isNew {
+	if !r.isNew || r.was != nil {
 		return nil
 	}
 	return r.ctx.Err()
+}
+
+// leave ends what there was under another version.
+func (r *renewal) leave() error {
+	if r.was == nil {
+		return nil
+	}
+	r.note(BroughtOver, -1, sockets.Holder{})
+	return r.was.leave()
 }
 
 func (r *renewal) note(kind ChangeKind, slot int, server sockets.Holder) {
@@ -151,7 +162,7 @@ func (r *renewal) add(s seat) (slot int, err error) {
 	for deadline := time.Now().Add(freedWithin); ; time.Sleep(freedAgain) {
 		var added error
 		err := s.listener.with(func(fd int) error {
-			slot, added = r.group.Add(s.slot, loader.Listener{FD: fd, PID: s.listener.server.PID, Start: s.listener.server.Start})
+			slot, added = r.was.add(r.group, s.slot, s.listener.Cookie, loader.Listener{FD: fd, PID: s.listener.server.PID, Start: s.listener.server.Start})
 			if errors.Is(added, loader.ErrNotListening) && !listens(fd) {
 				added = errGone
 			}
@@ -217,14 +228,24 @@ func (r *renewal) steer() error {
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(r.changes, func(c Change) bool { return c.Kind == Steered }) {
-			r.note(Steered, -1, sockets.Holder{})
-		}
+		r.noteSteered(s.listener.Cookie)
 		if r.steerers, err = loader.Steerers(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// noteSteered says once that the program is attached, in place of one that was
+// the group's before an upgrade or of none.
+func (r *renewal) noteSteered(cookie uint64) {
+	kind := Steered
+	if have := r.called(r.group.Name()); have != nil && slices.Contains(have.programs, r.steerers[cookie]) {
+		kind = Upgraded
+	}
+	if !slices.ContainsFunc(r.changes, func(c Change) bool { return !c.Kind.ofSlot() && c.Kind != Repolicied }) {
+		r.note(kind, -1, sockets.Holder{})
+	}
 }
 
 func (r *renewal) result() (Group, error) {
@@ -233,6 +254,9 @@ func (r *renewal) result() (Group, error) {
 		return Group{}, err
 	}
 	g := Group{Spec: after.Spec, New: r.isNew, Changes: r.changes, Unowned: r.unowned, LeftOut: len(r.found.leftOut)}
+	if r.was != nil {
+		g.Earlier = r.was.from.Layout
+	}
 	for _, s := range after.Slots {
 		slot := Slot{Slot: s}
 		i := slices.IndexFunc(r.found.listeners, func(l listener) bool { return l.Cookie == s.Cookie })
