@@ -102,6 +102,7 @@ func (g *guard) end() {
 
 // look is done every Interval.
 func (g *guard) look() {
+	g.forgetGone()
 	readings, err := g.readings()
 	if err != nil {
 		g.app.log.Error(fmt.Sprintf("look whether workers hang: %v", err))
@@ -125,6 +126,16 @@ func (g *guard) look() {
 		}
 		if e := g.ejected[r.Slot]; e != nil {
 			g.tend(now, e, r.Backlog)
+		}
+	}
+}
+
+// forgetGone forgets workers that have ended. Their canaries are in the queues of
+// others by now, or accepted by these.
+func (g *guard) forgetGone() {
+	for slot, e := range g.ejected {
+		if e.life.process.isDone() {
+			g.forget(slot)
 		}
 	}
 }
@@ -256,6 +267,7 @@ func (g *guard) sendCanary(w *worker) net.Conn {
 // restart kills a worker; as any that dies, it is started again.
 func (g *guard) restart(e *ejection, why string) {
 	e.killed = true
+	e.dropCanary() // or another worker would get it with the rest of the queue
 	g.app.log.Warn(fmt.Sprintf("worker %d (pid %d) is killed: %s", e.worker.slot, e.life.process.pid, why))
 	if err := e.life.process.signal(unix.SIGKILL); err != nil {
 		g.app.log.Error(err.Error())
