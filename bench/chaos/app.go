@@ -131,7 +131,7 @@ const chargeWithin = 30 * time.Second
 // awaitCharge waits until the present supervisor looks after the workers.
 func (a *app) awaitCharge() error {
 	p := a.present()
-	for deadline := time.Now().Add(chargeWithin); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(a.slow(chargeWithin)); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if p.isGone() {
 			return fmt.Errorf("the supervisor (pid %d) has ended", p.pid())
 		}
@@ -183,7 +183,7 @@ func (a *app) live() ([]worker, error) {
 
 // rest waits until all workers that are wanted serve, and no others are there.
 func (a *app) rest() error {
-	deadline := time.Now().Add(restWithin)
+	deadline := time.Now().Add(a.slow(restWithin))
 	for {
 		found, groups, err := a.find()
 		if err != nil {
@@ -200,7 +200,7 @@ func (a *app) rest() error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("no rest within %v: %s; %+v %+v", restWithin, why, found, groups)
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(a.slow(100 * time.Millisecond))
 	}
 }
 
@@ -285,7 +285,7 @@ func (a *app) end() error {
 		_, err = a.verb(endWithin, a.environment(), "stop", a.name)
 	default:
 		_ = p.process.Process.Signal(unix.SIGTERM)
-		err = p.await(endWithin)
+		err = p.await(a.slow(endWithin))
 	}
 	if err != nil {
 		a.force(p)

@@ -76,7 +76,7 @@ func (b *beside) start(program string, port int) error {
 		}
 		b.servers = append(b.servers, cmd)
 	}
-	for deadline := time.Now().Add(chargeWithin); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(b.slow(chargeWithin)); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		found, err := sockets.Listeners(sockets.Address{Port: uint16(port)})
 		if err != nil {
 			return err

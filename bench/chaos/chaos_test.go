@@ -33,6 +33,7 @@ func shortOptions(t *testing.T, more ...string) options {
 			}
 			args = append(args, "-"+program, path)
 		}
+		args = append(args, "-slowness", "6") // emulation is slow
 	}
 	o, err := parse(args)
 	if err != nil {

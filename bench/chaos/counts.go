@@ -15,7 +15,7 @@ import (
 // count that has drifted never does.
 func (s *suite) compareCounts(own *service) error {
 	var counted, real map[int]int
-	for deadline := time.Now().Add(quietWithin); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(s.slow(quietWithin)); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		groups, err := s.groupsOn(own.ports())
 		if err != nil {
 			return err
@@ -125,7 +125,7 @@ func (s *suite) awaitNone(x subject) error {
 	own := x.own()
 	var groups []group
 	var real map[int]int
-	for deadline := time.Now().Add(quietWithin); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(s.slow(quietWithin)); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		var err error
 		if groups, err = s.groupsOn(own.ports()); err != nil {
 			return err

@@ -116,7 +116,7 @@ func (a *app) hangWorker(e event) error {
 		return nil
 	}
 	a.blame(killing{ledger.Kill{PID: w.PID, Sent: begin}, fmt.Sprintf("worker %d (pid %d) hung for good since %.3f s", w.Slot, w.PID, a.since(begin))})
-	for deadline := time.Now().Add(endWithinHang); time.Now().Before(deadline); a.sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(a.slow(endWithinHang)); time.Now().Before(deadline); a.sleep(20 * time.Millisecond) {
 		if unix.Kill(w.PID, 0) != nil || a.ctx.Err() != nil {
 			return nil
 		}

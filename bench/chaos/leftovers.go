@@ -22,7 +22,7 @@ const vanishWithin = 15 * time.Second
 // leftovers are whatever is still there of the run, in words. It takes away the
 // pin folder, which is nobody's own, if it is empty.
 func (s *suite) leftovers() (left []string) {
-	for deadline := time.Now().Add(vanishWithin); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(s.slow(vanishWithin)); ; time.Sleep(100 * time.Millisecond) {
 		left = s.processesLeft()
 		left = append(left, s.pinsLeft()...)
 		left = append(left, s.filesLeft()...)

@@ -136,7 +136,7 @@ func (a *app) during(e event, verb []string, do func(event) error) error {
 		_, err := a.verb(changeWithin, a.environment(), verb...)
 		ended <- err
 	}()
-	a.sleep(e.between(10*time.Millisecond, 400*time.Millisecond))
+	a.sleep(a.slow(e.between(10*time.Millisecond, 400*time.Millisecond)))
 	err := do(e)
 	if asked := <-ended; asked != nil {
 		a.write(a.name, "%v", asked)
@@ -154,7 +154,7 @@ func (a *app) takeOver(event) error {
 	if err := a.awaitCharge(); err != nil {
 		return err
 	}
-	return before.await(chargeWithin)
+	return before.await(a.slow(chargeWithin))
 }
 
 // onSlot runs a verb on a live slot, which may be free by then.

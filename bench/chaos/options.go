@@ -17,6 +17,7 @@ type options struct {
 	rate     float64 // of each app
 	json     string
 	keep     bool
+	slowness int // multiplies limits of time
 	plan     bool
 	// sockdist and server are built programs; "" to build them.
 	sockdist, server string
@@ -27,7 +28,6 @@ const (
 	roundLength     = 20 * time.Second
 	mostApps        = 12
 	mostRate        = 2000
-	// shortRound and shortRate suit a machine by software emulation.
 	shortRound = 10 * time.Second
 	shortRate  = 20
 )
@@ -38,6 +38,7 @@ func parse(args []string) (o options, err error) {
 	flags.Uint64Var(&o.seed, "seed", 0, "decides the events and their times; 0: another each time")
 	flags.IntVar(&o.apps, "apps", 3, fmt.Sprintf("apps of sockdist run, 1 to %d; one of plain SO_REUSEPORT is beside them", mostApps))
 	flags.Float64Var(&o.rate, "rate", 60, fmt.Sprintf("connections a second to each app, up to %d", mostRate))
+	flags.IntVar(&o.slowness, "slowness", 1, "1 to 100: for a slow machine, how many times longer everything may take; events come as much more rarely")
 	short := flags.Bool("short", false, "one round of 10 s with one app at 20 connections a second")
 	flags.StringVar(&o.json, "json", "", "file for the result as JSON")
 	flags.BoolVar(&o.keep, "keep", false, "keep the folder with the logs and records also when all is well")
@@ -50,6 +51,9 @@ func parse(args []string) (o options, err error) {
 	o.round = roundLength
 	if *short {
 		o.duration, o.round, o.apps, o.rate = shortRound, shortRound, 1, shortRate
+	}
+	if o.slowness < 1 || o.slowness > 100 {
+		return o, fmt.Errorf("-slowness %d: must be 1 to 100", o.slowness)
 	}
 	if o.seed == 0 {
 		o.seed = 1 + rand.Uint64N(1<<32)
@@ -66,6 +70,9 @@ func parse(args []string) (o options, err error) {
 	}
 	return o, nil
 }
+
+// slow is a length of time as it is on this machine.
+func (o options) slow(d time.Duration) time.Duration { return d * time.Duration(o.slowness) }
 
 // command is how to repeat the run.
 func (o options) command() string {

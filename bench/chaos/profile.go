@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sockdist/sockdist/internal/ledger"
+	"github.com/sockdist/sockdist/userspace/control"
 )
 
 // A profile is what kind of app it is.
@@ -102,6 +103,9 @@ func (s *suite) newApp(number int) (*app, error) {
 		}
 	}
 	a.flags = append([]string{"-n", fmt.Sprint(a.profile.workers)}, a.profile.flags...)
+	if s.slowness > 1 { // else all look hung
+		a.flags = append(a.flags, "--hang-after", s.slow(control.DefaultHangAfter).String(), "--hang-grace", s.slow(2*time.Second).String())
+	}
 	if err := a.mountRuntime(); err != nil {
 		return nil, err
 	}

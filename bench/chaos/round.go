@@ -26,7 +26,7 @@ var errOver = errors.New("interrupted")
 
 // rounds breaks a subject until the time is over.
 func (s *suite) rounds(x subject) {
-	for n := 0; s.ctx.Err() == nil && (n == 0 || time.Until(s.ends) >= s.round); n++ {
+	for n := 0; s.ctx.Err() == nil && (n == 0 || time.Until(s.ends) >= s.slow(s.round)); n++ {
 		if err := s.oneRound(x, n); err != nil {
 			if !errors.Is(err, errOver) {
 				s.fail(ledger.Now(), x.own().name, err.Error())
@@ -45,7 +45,7 @@ func (s *suite) oneRound(x subject, number int) error {
 	if err != nil {
 		return err
 	}
-	short, err := own.load(s.rate, ledger.Held{}, number)
+	short, err := own.load(s.rate/float64(s.slowness), ledger.Held{}, number)
 	if err != nil {
 		finish(held)
 		return err
@@ -76,7 +76,7 @@ func (s *suite) breakAll(x subject, number int) {
 		events := l.events(s.seed, laneNumber(x.own().number, number, i), s.round)
 		running.Go(func() {
 			for _, e := range events {
-				s.sleep(time.Until(begin.Add(e.at)))
+				s.sleep(time.Until(begin.Add(s.slow(e.at))))
 				if s.ctx.Err() != nil {
 					return
 				}
@@ -85,7 +85,7 @@ func (s *suite) breakAll(x subject, number int) {
 		})
 	}
 	running.Wait()
-	s.sleep(time.Until(begin.Add(s.round)))
+	s.sleep(time.Until(begin.Add(s.slow(s.round))))
 }
 
 // do does what an event says.

@@ -82,7 +82,7 @@ func (s *service) load(rate float64, held ledger.Held, round int) (runs []*ledge
 	held.Count = (held.Count + n - 1) / n
 	for i, e := range s.ends {
 		r, err := ledger.Start(ledger.Load{
-			Server: e.to, From: []netip.Addr{e.from}, Rate: rate / float64(n), Held: held, Timeout: patience,
+			Server: e.to, From: []netip.Addr{e.from}, Rate: rate / float64(n), Held: held, Timeout: s.slow(patience),
 			Seed: s.seed ^ laneNumber(s.number, round, 100+i), First: s.numbers,
 		})
 		if err != nil {

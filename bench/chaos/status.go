@@ -61,12 +61,12 @@ func (s *suite) sockdistCommand(ctx context.Context, env []string, args ...strin
 
 // verb runs a verb and returns what it says. The error has that, too.
 func (s *suite) verb(within time.Duration, env []string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), within)
+	ctx, cancel := context.WithTimeout(context.Background(), s.slow(within))
 	defer cancel()
 	output, err := s.sockdistCommand(ctx, env, args...).CombinedOutput()
 	text := strings.TrimSpace(string(output))
 	if ctx.Err() != nil {
-		return text, fmt.Errorf("sockdist %s isn't done within %v: %s", strings.Join(args, " "), within, text)
+		return text, fmt.Errorf("sockdist %s isn't done within %v: %s", strings.Join(args, " "), s.slow(within), text)
 	}
 	if err != nil {
 		return text, fmt.Errorf("sockdist %s: %w: %s", strings.Join(args, " "), err, text)
@@ -95,7 +95,7 @@ func (s *suite) lookOn(stop <-chan struct{}) {
 		select {
 		case <-stop:
 			return
-		case <-time.After(700 * time.Millisecond):
+		case <-time.After(s.slow(700 * time.Millisecond)):
 		}
 		if _, err := s.readStatus(nil); err != nil {
 			s.fail(ledger.Now(), "status", err.Error())

@@ -40,7 +40,7 @@ const overtime = 6 * time.Minute
 
 // run is the whole of it. The error says that something was lost, left or broken.
 func run(ctx context.Context, o options, out io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, o.duration+overtime)
+	ctx, cancel := context.WithTimeout(ctx, o.slow(o.duration+overtime))
 	defer cancel()
 	s := &suite{
 		options: o, ctx: ctx, ends: time.Now().Add(o.duration),
