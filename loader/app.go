@@ -338,6 +338,9 @@ func (a *App) Destroy() (err error) {
 		}
 	}
 	maps, err := a.host.pinnedMaps()
+	if errors.Is(err, fs.ErrNotExist) {
+		return a.host.removeIfEmpty() // the host's pins were removed before
+	}
 	if err != nil {
 		return err
 	}

@@ -58,6 +58,10 @@ func (h *Host) Earlier() (others []*Earlier, err error) {
 	return others, nil
 }
 
+// Ruins gives what is needed to remove groups and apps of this version that
+// can't be opened, because somebody removed some of their pins.
+func (h *Host) Ruins() *Earlier { return &Earlier{Layout: filepath.Base(h.dir), host: h} }
+
 // Sockets are the cookies of the sockets that the group chooses among, and
 // their slots. The error wraps fs.ErrNotExist if there is no such group.
 func (e *Earlier) Sockets(group string) (slots map[uint64]int, err error) {
@@ -145,6 +149,9 @@ func (e *Earlier) Move(group string, to *Group, slot int, l Listener) (got int, 
 func (e *Earlier) RemoveGroup(name string) error {
 	return e.remove("group", name, func() error {
 		sockets, err := e.sockets(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return e.host.discard(filepath.Join("groups", name)) // if it is there, in part
+		}
 		if err != nil {
 			return err
 		}

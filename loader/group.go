@@ -281,6 +281,9 @@ func (g *Group) Destroy() (err error) {
 		return err
 	}
 	maps, err := g.host.pinnedMaps()
+	if errors.Is(err, fs.ErrNotExist) {
+		return g.host.removeIfEmpty() // the host's pins were removed before
+	}
 	if err != nil {
 		return err
 	}

@@ -60,6 +60,9 @@ func openEvents(app *loader.App) (*loader.Events, error) {
 
 // clear removes what an earlier supervisor of that name left; none runs any more.
 func (k *kernel) clear(name string) error {
+	if err := k.clearRuins(name); err != nil {
+		return err
+	}
 	groups, err := allGroups(k.host)
 	if err != nil {
 		return err

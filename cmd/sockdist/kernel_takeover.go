@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +35,9 @@ func (k *kernel) takeOver(app control.App) (control.Steering, error) {
 
 // resume opens the kernel side that an earlier supervisor of the app left.
 func (k *kernel) resume(app control.App) (*steering, error) {
+	if err := k.clearRuins(app.Name); err != nil {
+		return nil, err
+	}
 	pinned, err := k.host.App(app.Name)
 	if err != nil {
 		return nil, err
@@ -167,8 +171,8 @@ func (p *predecessor) add(g *loader.Group, slot int, l loader.Listener, cookie u
 
 // ownerOf tells which app of the other layout a group is named after, see
 // groupNames: web-2-80 is web-2's if there is one, and else web's.
-func (p *predecessor) ownerOf(group string) (owner string) {
-	for _, app := range p.earlier.Apps {
+func ownerOf(group string, apps []string) (owner string) {
+	for _, app := range apps {
 		start := app + "-"
 		if strings.HasPrefix(group, start[:min(len(start), loader.MaxName)]) && len(app) > len(owner) {
 			owner = app
@@ -185,7 +189,7 @@ func (p *predecessor) leave(app string) error {
 	}
 	left := false
 	for _, name := range p.earlier.Groups {
-		if p.ownerOf(name) != app {
+		if ownerOf(name, p.earlier.Apps) != app {
 			continue
 		}
 		slots, err := p.earlier.Sockets(name)
@@ -206,4 +210,44 @@ func (p *predecessor) leave(app string) error {
 	}
 	p.earlier = nil
 	return nil
+}
+
+// clearRuins removes groups of the app, and the app, of which somebody removed
+// some pins, so that they can't be opened.
+func (k *kernel) clearRuins(app string) error {
+	groups, err1 := k.host.Groups()
+	apps, err2 := k.host.Apps()
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	for _, name := range groups {
+		if ownerOf(name, append(apps, app)) != app {
+			continue
+		}
+		g, err := k.host.Group(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			if err := k.host.Ruins().RemoveGroup(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		case err != nil:
+			return err
+		default:
+			g.Close()
+		}
+	}
+	if !slices.Contains(apps, app) {
+		return nil
+	}
+	a, err := k.host.App(app)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = k.host.Ruins().RemoveApp(app); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	if err == nil {
+		a.Close()
+	}
+	return err
 }
