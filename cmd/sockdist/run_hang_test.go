@@ -314,3 +314,30 @@ func TestSupervisorDiesWhileAWorkerHangs(t *testing.T) {
 		})
 	}
 }
+
+// Workers that hang for a moment, again and again under load: the counts stay
+// exact, and nobody loses a connection.
+func TestWorkersHangAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	turns := 8
+	if long() {
+		turns = 60
+	}
+	b := flags("--log plain --hang-after 50ms --hang-grace 1m").startBooked(t, ledger.Node, 3)
+	workers := b.changed(3)
+	b.hold(5, ledger.Held{})
+	for turn := range turns {
+		load := b.load(300, ledger.Held{})
+		slot := turn % 3
+		time.Sleep(time.Duration(b.random.Int64N(int64(100 * time.Millisecond))))
+		stopProcess(t, workers[slot])
+		b.isIn(b.port, slot, "ejected")
+		time.Sleep(time.Duration(b.random.Int64N(int64(300 * time.Millisecond))))
+		goOn(t, workers[slot])
+		b.isIn(b.port, slot, "live")
+		b.finish(load)
+		b.expectExact()
+	}
+	expectKept(t, workers, b.changed(3))
+	b.expectNoneLost()
+}
