@@ -28,8 +28,8 @@ const (
 	roundLength     = 20 * time.Second
 	mostApps        = 12
 	mostRate        = 2000
-	shortRound = 10 * time.Second
-	shortRate  = 20
+	shortRound      = 10 * time.Second
+	shortRate       = 20
 )
 
 func parse(args []string) (o options, err error) {
