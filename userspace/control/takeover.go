@@ -17,8 +17,13 @@ import (
 	"github.com/sockdist/sockdist/userspace/wire"
 )
 
-// leavePatience is how long a supervisor has to leave its app to another.
-const leavePatience = 10 * time.Second
+const (
+	// leavePatience is how long a supervisor has to leave its app to another.
+	leavePatience = 10 * time.Second
+	// killedPatience is far more than the lock of one that was killed outlives
+	// it: a worker that it was just starting has it until its exec.
+	killedPatience = time.Second
+)
 
 // A supervisor that was killed leaves its workers, each in its leaf. The next
 // one takes them over: who lives in the leaf of slot 3 is worker 3, whatever
@@ -47,22 +52,26 @@ func (s *Supervisor) askToLeave() error {
 // createTree takes the app's lock. A supervisor that was asked to leave has it
 // until the end of its process.
 func (s *Supervisor) createTree(mount *cgroup.Mount) (tree *cgroup.Tree, err error) {
-	if !s.config.TakeOver {
-		tree, err = mount.Create(s.config.Name)
-		if errors.Is(err, cgroup.ErrInUse) {
-			err = fmt.Errorf("%w (to replace that supervisor and keep its workers, add --take-over)", err)
+	patience := killedPatience
+	if s.config.TakeOver {
+		if err := s.askToLeave(); err != nil {
+			return nil, err
 		}
-		return tree, err
+		patience = leavePatience
 	}
-	if err := s.askToLeave(); err != nil {
-		return nil, err
-	}
-	for deadline := time.Now().Add(leavePatience); ; time.Sleep(welcomeEvery) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(welcomeEvery) {
 		tree, err = mount.Create(s.config.Name)
-		if !errors.Is(err, cgroup.ErrInUse) || time.Now().After(deadline) {
+		if !errors.Is(err, cgroup.ErrInUse) {
 			return tree, err
 		}
+		if time.Now().After(deadline) {
+			break
+		}
 	}
+	if !s.config.TakeOver {
+		err = fmt.Errorf("%w (to replace that supervisor and keep its workers, add --take-over)", err)
+	}
+	return nil, err
 }
 
 // legacy is what an earlier supervisor left.
