@@ -236,7 +236,7 @@ func (s *status) addApps(host *loader.Host, name string, apps []string, runtimeD
 }
 
 // workersOf joins the slots that a worker has in the groups of its app. The
-// supervisor's own slot is that of the service manager's socket.
+// supervisor's own slot, the last, is that of the service manager's socket.
 func workersOf(app string, supervisor int, groups []groupStatus) []workerStatus {
 	bySlot := make(map[int]workerStatus)
 	for _, g := range groups {
@@ -244,7 +244,7 @@ func workersOf(app string, supervisor int, groups []groupStatus) []workerStatus 
 			continue
 		}
 		for _, slot := range g.Slots {
-			if slot.PID == supervisor && supervisor != 0 {
+			if slot.Slot == loader.MaxSlots-1 && slot.PID == supervisor {
 				continue
 			}
 			w, seen := bySlot[slot.Slot]
