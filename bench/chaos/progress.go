@@ -19,6 +19,9 @@ type console struct {
 
 func newConsole(out io.Writer) *console {
 	c := &console{out: out}
+	if out != os.Stdout {
+		return c // somebody reads it later
+	}
 	if _, err := unix.IoctlGetTermios(int(os.Stderr.Fd()), unix.TCGETS); err == nil {
 		c.terminal = os.Stderr
 	}
