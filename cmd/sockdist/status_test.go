@@ -368,7 +368,7 @@ func TestWorkersOf(t *testing.T) {
 	workers := workersOf("web", 99, []groupStatus{
 		{App: "web", Slots: []slotStatus{slot(0, "live", 3), slot(1, "gone", 0), slot(3, "draining", 1)}},
 		{App: "other", Slots: []slotStatus{slot(2, "live", 7)}},
-		{App: "web", Slots: []slotStatus{slot(89, "live", 0), slot(0, "draining", 4), slot(1, "live", 5)}},
+		{App: "web", Slots: []slotStatus{slot(255, "live", 0), slot(0, "draining", 4), slot(1, "live", 5)}},
 	})
 	want := []workerStatus{
 		{Slot: 0, PID: 10, State: "live", Connections: 7},
