@@ -63,11 +63,11 @@ func (a *alibi) addLog(lines []logLine, since ledger.Moment) {
 		for _, cause := range []struct {
 			said *regexp.Regexp
 			why  string
-		}{{killedHung, "sockdist killed it, as it hung"}, {graceOver, "its grace was over"}} {
+		}{{killedHung, "sockdist killed process %d, as it hung"}, {graceOver, "the grace of process %d was over"}} {
 			if m := cause.said.FindStringSubmatch(l.text); m != nil {
 				pid, _ := strconv.Atoi(m[1])
 				sent := l.at.Add(-unpunctual)
-				a.kills = append(a.kills, killing{ledger.Kill{PID: pid, Sent: sent, Dead: l.at.Add(endsWithin)}, cause.why})
+				a.kills = append(a.kills, killing{ledger.Kill{PID: pid, Sent: sent, Dead: l.at.Add(endsWithin)}, fmt.Sprintf(cause.why, pid)})
 			}
 		}
 	}

@@ -61,8 +61,8 @@ func (s *suite) report(left []string) error {
 		if a, ok := x.(*app); ok {
 			logs[own.name], _ = readLog(a.logFile.Name())
 		}
-		for _, line := range t.Explained {
-			s.console.line("lost, with a worker that was killed: %s  %s", own.name, line)
+		for _, c := range t.Causes {
+			s.console.line("%s: %d lost: %s", own.name, c.lost, c.why)
 		}
 		s.console.line("%s: %d rounds, %d connections, %d of them long-lived with %d answers; %d answered (the slowest after %v), %d lost with killed workers",
 			own.name, t.Rounds, t.Connections, t.Held, t.Answers, t.Answered, t.Slowest.Round(time.Millisecond), len(t.Explained))

@@ -57,9 +57,29 @@ func (a *alibi) ledgerKills() (kills []ledger.Kill) {
 // A tally sums up what became of a service's connections.
 type tally struct {
 	Rounds, Connections, Held, Answers, Answered, Canaries int
-	// Explained losses are allowed ones; a line for each.
+	// Explained losses are allowed ones; a line for each. Causes are why, in
+	// order, and how often.
 	Explained []string
+	Causes    []cause
 	Slowest   time.Duration
+}
+
+// A cause has cost a number of connections.
+type cause struct {
+	why  string
+	lost int
+}
+
+// explain notes a loss that is allowed.
+func (t *tally) explain(why, line string) {
+	t.Explained = append(t.Explained, line)
+	for i := range t.Causes {
+		if t.Causes[i].why == why {
+			t.Causes[i].lost++
+			return
+		}
+	}
+	t.Causes = append(t.Causes, cause{why, 1})
 }
 
 // judge balances the books of a round, and finds what is lost without reason.
@@ -81,7 +101,7 @@ func (s *suite) judge(own *service, begin ledger.Moment, book *ledger.Book, reco
 			s.fail(e.Ended, own.name, append([]string{"lost: " + e.String()}, history(e)...)...)
 			continue
 		}
-		t.Explained = append(t.Explained, fmt.Sprintf("%8.3f s  %v; %s", s.since(e.Ended), e, k.why))
+		t.explain(k.why, fmt.Sprintf("%8.3f s  %v; %s", s.since(e.Ended), e, k.why))
 	}
 	t.Rounds++
 	t.Connections += report.Connections()
