@@ -365,7 +365,7 @@ func TestWorkersOf(t *testing.T) {
 	slot := func(n int, state string, connections uint64) slotStatus {
 		return slotStatus{Slot: n, PID: 10 + n, State: state, Connections: connections}
 	}
-	workers := workersOf("web", 99, []groupStatus{
+	workers := workersOf("web", 265, []groupStatus{
 		{App: "web", Slots: []slotStatus{slot(0, "live", 3), slot(1, "gone", 0), slot(3, "draining", 1)}},
 		{App: "other", Slots: []slotStatus{slot(2, "live", 7)}},
 		{App: "web", Slots: []slotStatus{slot(255, "live", 0), slot(0, "draining", 4), slot(1, "live", 5)}},
