@@ -332,6 +332,24 @@ func heldFor(hold loader.Hold) (why control.Hold) {
 	return why
 }
 
+func (s *steering) Inherit(from, to int) error {
+	return s.eachGroup(func(g *loader.Group) error {
+		snapshot, err := g.Snapshot()
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(snapshot.Slots, func(slot loader.Slot) bool { return slot.Slot == from })
+		if i < 0 {
+			return nil
+		}
+		old := snapshot.Slots[i]
+		if old.Weight == loader.DefaultWeight && old.Max == 0 {
+			return nil
+		}
+		return ignoreNoSlot(errors.Join(g.SetWeight(to, old.Weight), g.SetMax(to, old.Max)))
+	})
+}
+
 func (s *steering) Keep(slots []int) error {
 	return s.eachGroup(func(g *loader.Group) error {
 		snapshot, err := g.Snapshot()

@@ -21,9 +21,10 @@ func newProbe(env *environment) *cobra.Command {
 		Use:   "probe NAME/SLOT [URL]",
 		Short: "Ask one worker, whichever the kernel would choose",
 		Long: `Connect to the worker in a slot, whichever the policy would choose, and get a URL
-from it; without a URL, see whether it is there. It reaches drained and ejected
-workers too. Only who can write the pins of sockdist can do this: a client on the
-network has no way to choose its worker.
+from it; without a URL, see whether it is there. It reaches drained workers too.
+The queue of one that hangs is given to others, and the probe with it. Only who
+can write the pins of sockdist can do this: a client on the network has no way to
+choose its worker.
 
 Prints the answer's body. Exit code 1 if the worker doesn't answer, or with a
 status of 400 or more.`,

@@ -13,7 +13,8 @@ func newReload(env *environment) *cobra.Command {
 		Long: `Replace every worker of an app by a new one, without losing a connection. A new
 worker gets connections when it listens wherever its predecessor did, and, with
 run --ready, answers. Only then the old one gets none any more; it is sent
-SIGTERM when it has none left, or when run's --grace is over.
+SIGTERM when it has none left, or when run's --grace is over. Weights and limits
+that were set for it go over to the new one, a drain doesn't.
 
 If a new worker doesn't get ready within run's --ready-timeout it is stopped, the
 old ones serve on, and reload fails with the worker's last output. Reload returns

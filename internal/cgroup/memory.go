@@ -154,28 +154,46 @@ func (d directory) CPUTime() (time.Duration, error) {
 // number reads a number from a file of a cgroup: all of it, or that of one
 // line "key number".
 func (d directory) number(file, key string) (uint64, error) {
-	text, err := os.ReadFile(filepath.Join(d.path, file))
-	if errors.Is(err, unix.ENODEV) {
-		err = fs.ErrNotExist
-	}
+	text, err := d.read(file)
 	if err != nil {
-		return 0, fmt.Errorf("read %s of cgroup %s: %w", file, d.path, err)
+		return 0, err
 	}
-	number, err := parseNumber(string(text), key)
+	number, err := parseNumber(text, key)
 	if err != nil {
 		return 0, fmt.Errorf("read %s of cgroup %s: %w", file, d.path, err)
 	}
 	return number, nil
 }
 
+func (d directory) read(file string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(d.path, file))
+	if errors.Is(err, unix.ENODEV) {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return "", fmt.Errorf("read %s of cgroup %s: %w", file, d.path, err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
 func parseNumber(text, key string) (uint64, error) {
+	value, err := valueOf(text, key)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(strings.TrimSpace(value), 10, 64)
+}
+
+// valueOf returns what stands behind the key in the line that begins with it;
+// all of the text for no key.
+func valueOf(text, key string) (string, error) {
 	if key == "" {
-		return strconv.ParseUint(strings.TrimSpace(text), 10, 64)
+		return text, nil
 	}
 	for line := range strings.Lines(text) {
 		if name, value, _ := strings.Cut(strings.TrimSpace(line), " "); name == key {
-			return strconv.ParseUint(value, 10, 64)
+			return value, nil
 		}
 	}
-	return 0, fmt.Errorf("it has no %s", key)
+	return "", fmt.Errorf("it has no %s", key)
 }

@@ -46,7 +46,8 @@ type guard struct {
 	check   *health.Check
 	ejected map[int]*ejection
 	idle    map[int]uint64 // what a slot without a backlog had opened
-	open    bool           // it was said that most hang
+	waits   waits
+	open    bool // it was said that most hang
 }
 
 // ejection is a worker that hangs.
@@ -66,7 +67,7 @@ func (s *Supervisor) watchProgress() {
 	if s.config.HangAfter == 0 {
 		return
 	}
-	g := &guard{app: s, check: health.NewCheck(s.config.HangAfter), ejected: make(map[int]*ejection), idle: make(map[int]uint64)}
+	g := &guard{app: s, check: health.NewCheck(s.config.HangAfter), ejected: make(map[int]*ejection), idle: make(map[int]uint64), waits: make(waits)}
 	defer g.end()
 	ticker := time.NewTicker(g.check.Interval())
 	defer ticker.Stop()
@@ -109,10 +110,11 @@ func (g *guard) look() {
 		return
 	}
 	now := monotonic()
+	g.noteWaits(now, readings)
 	verdict := g.check.Look(now, readings)
 	g.sayIfOpen(verdict)
 	for _, found := range verdict.Hung {
-		if g.ejected[found.Slot] == nil {
+		if g.ejected[found.Slot] == nil && !g.isStarved(now, found) {
 			g.eject(now, found)
 		}
 	}
@@ -128,6 +130,24 @@ func (g *guard) look() {
 			g.tend(now, e, r.Backlog)
 		}
 	}
+}
+
+// noteWaits is for isStarved.
+func (g *guard) noteWaits(now time.Duration, readings []health.Reading) {
+	for _, r := range readings {
+		w := g.app.crew.in(r.Slot)
+		if r.Backlog == 0 || w == nil {
+			g.waits.forget(r.Slot)
+			continue
+		}
+		g.waits.note(now, w)
+	}
+}
+
+// isStarved tells whether a worker accepts nothing because it gets no CPU. That
+// is no fault of its own, and the others get no more of them.
+func (g *guard) isStarved(now time.Duration, found health.Finding) bool {
+	return found.For < mostStarved*g.app.config.HangAfter && g.waits.share(found.Slot, now-found.For) > starved
 }
 
 // forgetGone forgets workers that have ended. Their canaries are in the queues of

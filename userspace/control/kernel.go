@@ -59,6 +59,10 @@ type Steering interface {
 	// Unhold ends what Hold began for these reasons.
 	Unhold(slot int, why Hold) error
 
+	// Inherit gives one slot the weight and maximum that an operator set for
+	// another, in all groups.
+	Inherit(from, to int) error
+
 	// Keep frees every slot that isn't among these.
 	Keep(slots []int) error
 

@@ -45,6 +45,11 @@ func (s *Supervisor) welcome(w *worker, l *life) {
 			return
 		}
 	}
+	if w.onTrial() && w.replaces != nil {
+		if err := s.steering.Inherit(w.replaces.slot, w.slot); err != nil {
+			s.log.Error(fmt.Sprintf("give worker %d the weight of worker %d: %v", w.slot, w.replaces.slot, err))
+		}
+	}
 	// In this order: what listens from now on isn't held.
 	held := w.needsWelcome()
 	w.proved.Store(true)

@@ -303,6 +303,13 @@ func (k *Kernel) setHeld(slot int, held control.Hold) {
 	k.traffic[slot] = t
 }
 
+func (s *steering) Inherit(from, to int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.note("inherit %d %d", from, to)
+	return nil
+}
+
 func (s *steering) Keep(slots []int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
