@@ -80,6 +80,8 @@ struct group_counters {
 	__u64 stale;          /* closes of connections of an earlier use of a slot */
 	__u64 probe_missed;   /* probes whose slot was gone or had changed hands, or that came too late */
 	__u64 unmarked;       /* moves whose new slot could not be remembered */
+	__u64 corrected;      /* connections by which a recount put counts right; written by user space */
+	__u64 pad[7];
 };
 
 /* What user space wants to find again; the kernel side does not read it. */
@@ -145,6 +147,13 @@ struct origin {
 	__u32 app;      /* index in the map `apps`, plus one; 0: none */
 };
 
+/* The one value of the map `recounted`: what a walk over all sockets found of a group. */
+struct tally {
+	__u64 slot[SLOTS]; /* connections that are counted, by slot */
+	__u64 moved;       /* of the group's entries of the map `moved`, those whose socket is there */
+	__u64 list;        /* 1: tell their cookies */
+};
+
 /* The client's end of a connection that is to reach a chosen slot. */
 struct probe_key {
 	__u32 address[4]; /* IPv4 as ::ffff:a.b.c.d; network order */
@@ -191,7 +200,7 @@ struct event {
 
 _Static_assert(sizeof(struct slot) == 32, "two slots a cache line");
 _Static_assert(sizeof(struct slot_info) == 96, "slot_info");
-_Static_assert(sizeof(struct group_counters) == 64, "one cache line");
+_Static_assert(sizeof(struct group_counters) == 128, "two cache lines");
 _Static_assert(sizeof(struct load) == 64, "one cache line a worker");
 _Static_assert(sizeof(struct origin) == 16, "origin");
 _Static_assert(sizeof(struct probe_key) == 24, "no padding in a key");

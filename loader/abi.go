@@ -55,6 +55,8 @@ type abiGroupCounters struct {
 	Stale         uint64
 	ProbeMissed   uint64
 	Unmarked      uint64
+	Corrected     uint64
+	Pad           [7]uint64
 }
 
 type abiGroupMeta struct {
@@ -110,6 +112,12 @@ type abiOrigin struct {
 	Counted    uint8
 	Reuseport  uint8
 	App        uint32
+}
+
+type abiTally struct {
+	Slot  [MaxSlots]uint64
+	Moved uint64
+	List  uint64
 }
 
 type abiProbeKey struct {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
@@ -34,6 +35,9 @@ type Group struct {
 	loads   *ebpf.Map
 	memory  *mapping[abiGroup]
 	load    *mapping[abiLoads]
+
+	recounting sync.Mutex
+	recounter  *recounter // nil before the first Recount
 }
 
 type groupObjects struct {
@@ -245,6 +249,7 @@ func (g *Group) exclusive() (unlock func(), err error) {
 // Close gives the handle up; the group goes on.
 func (g *Group) Close() error {
 	closeAll(g.sockets, g.slots, g.loads)
+	g.closeRecounter()
 	return nil
 }
 

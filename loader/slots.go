@@ -197,12 +197,16 @@ func (g *Group) renew(slot int, generation uint32, maps *hostMaps) error {
 		if err := g.awaitPrograms(maps); err != nil {
 			return err
 		}
-		atomic.AddUint64(counts, -uint64(uint32(atomic.LoadUint64(counts))))
+		atomic.AddUint64(counts, -uint64(int64(connectionsIn(atomic.LoadUint64(counts)))))
 	}
 	atomic.StoreUint64(&m.Info[slot].Opened, 0)
 	atomic.StoreUint32(current, generation)
 	return nil
 }
+
+// connectionsIn is the low half of a slot's counts. If it is below 0, as events
+// were lost, it has borrowed 1 of the high half, which gets it back when as many are added.
+func connectionsIn(counts uint64) int { return int(int32(uint32(counts))) }
 
 // mark tells the accounting which slot the listener's connections belong to. What a bind hook noted stays.
 func (g *Group) mark(slot int, generation uint32, fd int, maps *hostMaps) error {

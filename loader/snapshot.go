@@ -21,6 +21,7 @@ type Snapshot struct {
 	Stale         uint64 // closes of connections from an earlier use of a slot
 	ProbeMissed   uint64 // connections of Dial whose slot was gone; the policy decided
 	Unmarked      uint64 // moves that stayed in the old slot's count, because the table of moves was full
+	Corrected     uint64 // connections by which Recount put counts right
 
 	Slots []Slot // those in use, by number
 }
@@ -82,7 +83,7 @@ func (m *abiGroup) copyTo(to *abiGroup) {
 func (g *Group) snapshotOf(m *abiGroup) Snapshot {
 	s := Snapshot{Spec: specOf(m), Taken: time.Now(), Refused: m.Counters.Refused, Fallback: m.Counters.Fallback, ProbeMissed: m.Counters.ProbeMissed,
 		Migrated: m.Counters.Migrated, MigrateFailed: m.Counters.MigrateFailed, Retries: m.Counters.Retries,
-		Stale: m.Counters.Stale, Unmarked: m.Counters.Unmarked}
+		Stale: m.Counters.Stale, Unmarked: m.Counters.Unmarked, Corrected: m.Counters.Corrected}
 	epochs := m.epochsSince()
 	for i := range m.Slot {
 		if State(m.Info[i].State) != Free {

@@ -1,0 +1,159 @@
+package loader
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"sync/atomic"
+)
+
+// A look is one walk over the sockets, and what the group said before and after.
+type look struct {
+	before, after reading
+	tally         abiTally
+}
+
+// A reading is what a group says at about one moment.
+type reading struct {
+	slot  [MaxSlots]slotReading
+	moved int
+}
+
+type slotReading struct {
+	connections int
+	opened      int // rises with each connection that is counted in, as long as the slot isn't gone
+	movedOut    int
+	generation  uint32
+	gone        bool
+}
+
+func (m *abiGroup) read() (r reading) {
+	for i := range m.Slot {
+		info := &m.Info[i]
+		r.slot[i] = slotReading{
+			opened:      int(atomic.LoadUint64(&info.Opened)),
+			connections: connectionsIn(atomic.LoadUint64(&m.Slot[i].Counts)),
+			movedOut:    int(atomic.LoadUint64(&info.MovedOut)),
+			generation:  atomic.LoadUint32(&info.Generation),
+			gone:        State(atomic.LoadUint32(&info.State)) == Gone,
+		}
+	}
+	r.moved = int(atomic.LoadUint64(&m.Moved))
+	return r
+}
+
+// look walks once. present are the cookies of connections that have moved, if they are asked for.
+func (r *recounter) look(g *Group, list bool) (l look, present []uint64, err error) {
+	result := r.result.value
+	*result = abiTally{List: uint64(flag(list))}
+	l.before = g.memory.value.read()
+	reader, err := r.walk.Open()
+	if err != nil {
+		return l, nil, fmt.Errorf("walk over sockets: %w", err)
+	}
+	defer reader.Close()
+	out, err := readWhole(reader)
+	if err != nil {
+		return l, nil, fmt.Errorf("walk over sockets: %w", err)
+	}
+	l.after = g.memory.value.read()
+	l.tally = *result
+	for ; len(out) >= 8; out = out[8:] {
+		present = append(present, binary.LittleEndian.Uint64(out))
+	}
+	return l, present, nil
+}
+
+// readWhole asks for as much at once as the kernel gives: between two reads it
+// lets go of the table, and has to find its place again.
+func readWhole(from io.Reader) (all []byte, err error) {
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buffer)
+		all = append(all, buffer[:n]...)
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// A drift is by how much a count is too high: something from least to most;
+// below 0 it is too low.
+type drift struct{ least, most int }
+
+// unknown is the drift of a slot about which a look says nothing.
+var unknown = drift{math.MinInt, math.MaxInt}
+
+// drift compares a slot's count with its tally. The walk meets each connection
+// once, somewhere between the two readings: those that closed since the first
+// may be lacking, those that opened may be there. Of a slot that stood still the
+// drift is known exactly.
+func (l *look) drift(slot int) drift {
+	before, after := l.before.slot[slot], l.after.slot[slot]
+	opens := after.opened - before.opened
+	closes := opens - (after.connections - before.connections)
+	switch {
+	case before.generation != after.generation, before.movedOut != after.movedOut, opens < 0, closes < 0:
+		return unknown
+	case (before.gone || after.gone) && before != after: // what leaves its queue is no longer opened
+		return unknown
+	}
+	excess := before.connections - int(l.tally.Slot[slot])
+	return drift{excess - closes, excess + opens}
+}
+
+// doubtful tells whether something seems to be wrong: a count, or moves of
+// connections that are no more.
+func (l *look) doubtful() bool {
+	for i := range l.tally.Slot {
+		if d := l.drift(i); d.least > 0 || d.most < 0 {
+			return true
+		}
+	}
+	return min(l.before.moved, l.after.moved) > int(l.tally.Moved)
+}
+
+// evidence is what several looks say of one slot.
+type evidence struct{ least, most []int }
+
+func (e *evidence) add(d drift) {
+	if d != unknown {
+		e.least, e.most = append(e.least, d.least), append(e.most, d.most)
+	}
+}
+
+// bounds are those that enough looks vouch for.
+func (e *evidence) bounds() drift {
+	if len(e.least) < recountWitnesses {
+		return unknown
+	}
+	least, most := slices.Sorted(slices.Values(e.least)), slices.Sorted(slices.Values(e.most))
+	return drift{least[len(least)-recountWitnesses], most[recountWitnesses-1]}
+}
+
+// exact tells whether another look would say no more.
+func (e *evidence) exact() bool {
+	d := e.bounds()
+	return d.least == d.most
+}
+
+// drift is what can be corrected without a doubt. More closes may go unseen
+// during the looks, so a drift only rises: what was too much at one of them still is.
+func (e *evidence) drift() int {
+	d := e.bounds()
+	switch {
+	case d.least > d.most:
+		return 0 // the looks contradict each other
+	case d.least > 0:
+		return d.least
+	case d.most < 0:
+		return d.most
+	}
+	return 0
+}
