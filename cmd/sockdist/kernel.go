@@ -404,6 +404,15 @@ func (s *steering) Traffic() (map[int]control.Traffic, error) {
 	return traffic, nil
 }
 
+func (s *steering) Recount() (corrected int, err error) {
+	err = s.eachGroup(func(g *loader.Group) error {
+		n, err := g.Recount()
+		corrected += n
+		return err
+	})
+	return corrected, err
+}
+
 func (s *steering) Unsteer(where sockets.Group, fd int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -202,12 +202,16 @@ func (r *renewal) adopt() (err error) {
 	return err
 }
 
-// adoptLeft counts what an earlier attempt did not get to.
+// adoptLeft counts what an earlier attempt did not get to, and takes off what ended unseen.
 func (r *renewal) adoptLeft() error {
 	if r.watch != nil {
 		return nil
 	}
-	return r.adopt()
+	if err := r.adopt(); err != nil {
+		return err
+	}
+	_, err := r.group.Recount()
+	return err
 }
 
 // steer attaches the program where it is missing: once for a whole group, as
