@@ -273,6 +273,52 @@ func TestRecountOfUnseenCloses(t *testing.T) {
 	}
 }
 
+// Of all differences, tests let pass only a few closes that went unseen.
+func TestUnseenCloses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 4, Least)
+	clients := w.connect(40)
+	servers := w.acceptAll()
+	lose := func(from, to int) {
+		w.deaf(func() {
+			for _, c := range clients[from:to] {
+				for _, s := range servers {
+					if s.remote == c.local {
+						s.reset()
+					}
+				}
+				c.reset()
+			}
+		})
+	}
+	passes := func(what string, want int) {
+		t.Helper()
+		if n, err := w.unseenCloses(nil); n != want || (err == nil) != (want > 0) {
+			t.Errorf("%s: %d, %v", what, n, err)
+		}
+	}
+	passes("nothing is wrong", 0)
+	w.spoil(1, -1)
+	passes("one too few", 0)
+	w.spoil(1, 1)
+	lose(0, 10)
+	passes("ten unseen", 10)
+	w.spoil(1, -7)
+	passes("ten unseen, and too few elsewhere", 0)
+	w.spoil(1, 7)
+	w.deaf(func() { w.connect(1) })
+	passes("a connection that was never counted", 0)
+	w.clients[40].reset()
+	w.acceptAll()
+	lose(10, 30)
+	passes("too many", 0)
+	if n := w.recount(); n != 30 {
+		t.Errorf("%d were corrected", n)
+	}
+	w.incomplete = true // the uncounted one was accepted
+	w.agree("recounted")
+}
+
 // A move whose connection ended unseen is forgotten, though its slot has
 // another use by now and its count is right.
 func TestRecountForgetsMoves(t *testing.T) {

@@ -119,18 +119,41 @@ func (w *world) agree(what string) {
 // agreeBut is agree with connections that died in their queues, by slot.
 func (w *world) agreeBut(what string, dead map[int]int) {
 	w.t.Helper()
-	w.eventually(what, func() error {
-		truth, err := w.truth(dead)
-		if err != nil {
-			return err
+	if err := w.settles(dead, func() error { return w.compare(dead) }); err != nil {
+		w.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// settles waits for check to find nothing wrong. Closes that went unseen are put right.
+func (w *world) settles(dead map[int]int, check func() error) error {
+	w.t.Helper()
+	err := w.await(check)
+	if err == nil {
+		return nil
+	}
+	unseen, failed := w.unseenCloses(dead)
+	if failed != nil {
+		return fmt.Errorf("%w; %w", err, failed)
+	}
+	if n := w.recount(); n != unseen {
+		return fmt.Errorf("%w; %d closes went unseen, and %d were corrected", err, unseen, n)
+	}
+	w.t.Logf("%v: the kernel ran no program at %d closes", err, unseen)
+	return w.await(check)
+}
+
+// compare tells whether the group and sock_diag say the same of every slot now.
+func (w *world) compare(dead map[int]int) error {
+	truth, err := w.truth(dead)
+	if err != nil {
+		return err
+	}
+	for slot, n := range w.counted() {
+		if n != truth[slot] {
+			return fmt.Errorf("slots have %v, sock_diag says %v", w.counted(), truth)
 		}
-		for slot, n := range w.counted() {
-			if n != truth[slot] {
-				return fmt.Errorf("slots have %v, sock_diag says %v", w.counted(), truth)
-			}
-		}
-		return w.acceptedAgree()
-	})
+	}
+	return w.acceptedAgree()
 }
 
 // acceptedAgree checks that what a slot opened, without its queue, is what its
@@ -154,27 +177,80 @@ func (w *world) acceptedAgree() error {
 	return nil
 }
 
+// unseenMost is how many closes a test may lose to the kernel.
+const unseenMost = 16
+
+// unseenCloses tells how many connections are counted whose close no program
+// saw. Kernel 6.18 on a virtual machine was watched (with ftrace beside BPF) not
+// running any program of the tracepoint, though it fired, while a softirq
+// interrupted a thread of the machine's own agent: 5 of 58,000 closes, with no
+// miss recorded by any program. That is no fault of the accounting, and Recount
+// is there for it. So that nothing else is taken for it, there may be only a few,
+// no slot may have too little, and what the sockets themselves have noted of where
+// they are counted must be what sock_diag says: of a close that went unseen nothing
+// is left, while a connection in the wrong slot, or never counted, is still there.
+func (w *world) unseenCloses(dead map[int]int) (unseen int, err error) {
+	truth, err := w.truth(dead)
+	if err != nil {
+		return 0, err
+	}
+	var tally abiTally
+	if err := w.ns.Do(func() error {
+		r, err := w.group.openRecounter()
+		if err != nil {
+			return err
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		l, _, err := r.look(w.group, false)
+		tally = l.tally
+		return err
+	}); err != nil {
+		return 0, err
+	}
+	for slot, n := range w.counted() {
+		if int(tally.Slot[slot]) != truth[slot] || n < truth[slot] {
+			return 0, fmt.Errorf("slot %d has %d, its sockets say %d, sock_diag %d", slot, n, tally.Slot[slot], truth[slot])
+		}
+		unseen += n - truth[slot]
+	}
+	if unseen == 0 || unseen > unseenMost {
+		return 0, fmt.Errorf("%d closes went unseen", unseen)
+	}
+	return unseen, w.acceptedAgree()
+}
+
 // empty waits until no slot has a connection.
 func (w *world) empty(what string) {
 	w.t.Helper()
-	w.eventually(what, func() error {
-		if shares := w.shares(); sum(shares) != 0 {
-			return fmt.Errorf("slots have %v", shares)
-		}
-		return nil
-	})
+	if err := w.settles(nil, w.isEmpty); err != nil {
+		w.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+func (w *world) isEmpty() error {
+	if shares := w.shares(); sum(shares) != 0 {
+		return fmt.Errorf("slots have %v", shares)
+	}
+	return nil
 }
 
 // eventually fails the test unless f gets to nil.
 func (w *world) eventually(what string, f func() error) {
 	w.t.Helper()
-	var err error
+	if err := w.await(f); err != nil {
+		w.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// await is the last error of f, if that doesn't get to nil.
+func (w *world) await(f func() error) (err error) {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if err = f(); err == nil {
-			return
+			return nil
 		}
 	}
-	w.t.Fatalf("%s: %v", what, err)
+	return err
 }
 
 // drained checks that nothing is counted once every connection is closed, and
@@ -188,19 +264,17 @@ func (w *world) drained() {
 			e.reset()
 		}
 	}
-	deadline := time.Now().Add(patience)
-	for ; ; time.Sleep(5 * time.Millisecond) {
-		clean := w.group.memory.value.Moved == 0
-		for _, n := range w.counted() {
-			clean = clean && n == 0
+	err := w.settles(nil, func() error {
+		counted := w.counted()
+		for _, n := range counted {
+			if n != 0 || w.group.memory.value.Moved != 0 {
+				return fmt.Errorf("slots have %v, and %d moves are remembered", counted, w.group.memory.value.Moved)
+			}
 		}
-		if clean {
-			return
-		}
-		if time.Now().After(deadline) {
-			w.t.Errorf("after the last close slots have %v, and %d moves are remembered", w.counted(), w.group.memory.value.Moved)
-			return
-		}
+		return nil
+	})
+	if err != nil {
+		w.t.Errorf("after the last close: %v", err)
 	}
 }
 
