@@ -28,7 +28,7 @@ test: deps ## all tests on this machine's kernel (needs root; installs the serve
 	$(SUDO) $(GO) test -race -timeout 20m -p 2 ./...
 
 # Emulation is slow: the long random tests stay out, everything else of the data plane is in.
-KERNELTESTS ?= EveryProgramLoads|LeastIs|TiesAre|HashIsSticky|RRGoes|FullSlots|HalfOpen|BurstSpreads|CountsFollow|CountsOfNever|CountsOfAborted|CountsWithSYN|CountsOfMoved$$|CountsOfReused|QueueMigrates|AppShares|ListenerKinds|AdoptedQueue|BPFFS|Release|Mounts|Kernel|OOM|Rescue|GoOnAfter|Backlogs
+KERNELTESTS ?= EveryProgramLoads|LeastIs|TiesAre|HashIsSticky|RRGoes|FullSlots|HalfOpen|BurstSpreads|CountsFollow|CountsOfNever|CountsOfAborted|CountsWithSYN|CountsOfMoved$$|CountsOfReused|QueueMigrates|AppShares|ListenerKinds|AdoptedQueue|BPFFS|Release|Mounts|Kernel|OOM|Rescue|GoOnAfter|Backlogs|DialFinds|ReviveKeeps|Recount
 
 .PHONY: test-kernels
 test-kernels: ## loader and data plane on Linux 6.1, 6.12 and Debian's newest, under qemu
@@ -41,6 +41,12 @@ CHAOSFLAGS ?= -duration 10m
 chaos: deps build ## ten minutes of crashes, hangs, reloads and kills under load, and the books of every connection (needs root)
 	$(GO) build -o bin/chaos ./bench/chaos
 	$(SUDO) bin/chaos -sockdist bin/sockdist $(CHAOSFLAGS)
+
+.PHONY: chaos-kernels
+chaos-kernels: ## a short chaos on Linux 6.1, 6.12 and Debian's newest, under qemu (quarter of an hour)
+	scripts/deps kernels
+	$(GO) generate ./bench/chaos
+	$(GO) run ./internal/kernels/cmd/kernels -timeout 9m -run ChaosShort $(KERNELFLAGS) ./bench/chaos
 
 .PHONY: bench-reliability
 bench-reliability: deps build ## what faults and changes cost, beside plain reuseport and others (needs root)
