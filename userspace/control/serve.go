@@ -1,0 +1,130 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// serve starts the workers, and returns when they are ended.
+func (s *Supervisor) serve(found *legacy) error {
+	s.lives, s.giveUp = context.WithCancel(context.Background())
+	s.listeners = newListeners(s.steering, &s.config, s.crew, s.fail, s.serving)
+	s.listeners.standby = s.standbyCookies()
+	s.takeOver(found)
+	s.background.Go(func() { s.watch(s.lives) })
+	s.background.Go(s.watchProgress)
+	s.background.Go(s.scaleByLoad)
+	s.background.Go(s.relieve)
+	go s.feedWatchdog() // to the very end
+
+	err := s.startAll()
+	if err == nil {
+		s.manned.Store(true)
+		s.save()
+		// Some may have listened before anybody read events.
+		s.listeners.scan()
+		s.resume()
+		err = s.wait()
+	}
+	if errors.Is(err, ErrHandedOver) {
+		// Who looks after a worker does nothing to it until this process ends.
+		s.forget()
+		s.inCharge = false
+		s.urgency.raise(hurried)
+		return err
+	}
+	defer s.giveUp()
+	if err != nil {
+		s.urgency.raise(hurried)
+	}
+	defer s.urgency.raise(hurried) // the guard ends too
+	return errors.Join(err, s.stop())
+}
+
+// startAll starts as many workers as are lacking. The first one that can't be
+// started is the end.
+func (s *Supervisor) startAll() error {
+	for len(s.crew.staying()) < s.aims().workers && !s.config.EndOnly {
+		cpu := s.freestCPU()
+		w, err := s.crew.hire(func(slot int) *worker {
+			w := newWorker(s, slot, s.aims().generation)
+			w.cpu = cpu
+			return w
+		})
+		if err != nil {
+			return err
+		}
+		if _, err := w.start(); err != nil {
+			w.retire()
+			s.crew.remove(w)
+			return err
+		}
+		go w.supervise(s.lives)
+	}
+	return nil
+}
+
+// wait returns nil when somebody wants the end, or the error that makes it
+// necessary.
+func (s *Supervisor) wait() error {
+	late := time.NewTimer(listenTime)
+	defer late.Stop()
+	scan := time.NewTicker(scanEvery)
+	defer scan.Stop()
+	for {
+		select {
+		case <-s.urgency.at(stopping):
+			return nil
+		case err := <-s.failed:
+			return err
+		case <-scan.C:
+			s.restore()
+			s.listeners.scan()
+			s.recount()
+		case <-late.C:
+			if !s.listeners.takeStock() {
+				s.log.Warn(fmt.Sprintf("no worker listens%s after %v: is the server slow to start, or set to another port?",
+					onPorts(s.config.Ports), listenTime))
+			}
+		}
+	}
+}
+
+// restore mends the kernel side. Connections were served all the while.
+func (s *Supervisor) restore() {
+	restored, err := s.steering.Restore()
+	if err != nil {
+		s.listeners.once("restore", fmt.Sprintf("the kernel side was lost and can't be made anew, so connections are served but not counted: %v", err))
+	}
+	if !restored {
+		return
+	}
+	s.log.Warn("the kernel side was lost, as when bpffs is unmounted: it is made anew; weights, drains and limits that were set are gone")
+	for _, socket := range s.standby {
+		if err := s.park(socket); err != nil {
+			s.log.Error(fmt.Sprintf("socket %s of the service manager: %v", socket.Address, err))
+		}
+	}
+	s.listeners.forget()
+}
+
+// recount has the kernel's counts compared with the connections there are.
+func (s *Supervisor) recount() {
+	corrected, err := s.steering.Recount()
+	if corrected > 0 {
+		s.log.Info(fmt.Sprintf("the counts were off by %d, as connections had ended unseen: they are right again", corrected))
+	}
+	if err != nil {
+		s.listeners.once("recount", fmt.Sprintf("the counts can't be compared with the connections there are: %v", err))
+	}
+}
+
+// fail ends Run with an error; the first one counts.
+func (s *Supervisor) fail(err error) {
+	select {
+	case s.failed <- err:
+	default:
+	}
+}
