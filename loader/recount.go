@@ -29,9 +29,18 @@ const (
 // program saw (see bpf/recount.h) would leave its slot wrong for good. It returns
 // by how many connections counts were wrong, too high or too low, all together.
 //
-// It may be called at any time, under load too: a count is changed only by what
-// the traffic meanwhile can't explain. Where that leaves a doubt the rest waits for
-// a later call. It works in the calling thread's network namespace, which must be
+// A count is changed only by what the traffic meanwhile can't explain. Where that
+// leaves a doubt the rest waits for a later call.
+//
+// Don't call it while connections come in at the network namespace, from whomever
+// to whatever port. The kernel (seen on 6.18) has a half-open connection in its
+// table for a moment before the first reference to it is counted; the iterator over
+// TCP sockets takes a reference nevertheless (bpf_iter_tcp_established_batch: "refcount_t:
+// addition on 0; use-after-free"), and the accept queue with that connection is
+// corrupted later. That was met once, after tens of thousands of walks at some
+// thousand connections a second. Adopt and Steerers walk in the same way, once.
+//
+// It works in the calling thread's network namespace, which must be
 // the group's. The first call on a handle loads the program (some ten
 // milliseconds); from then on one costs a walk over the kernel's table of connections.
 func (g *Group) Recount() (corrected int, err error) {
