@@ -277,15 +277,6 @@ func owners(connections []sockets.Connection, slotOf map[int]int) (map[uint64]in
 	return owner, nil
 }
 
-func (s *steering) Recount() (corrected int, err error) {
-	err = s.eachGroup(func(g *loader.Group) error {
-		n, err := g.Recount()
-		corrected += n
-		return err
-	})
-	return corrected, err
-}
-
 func (s *steering) Unsteer(where sockets.Group, fd int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -202,16 +202,12 @@ func (r *renewal) adopt() (err error) {
 	return err
 }
 
-// adoptLeft counts what an earlier attempt did not get to, and takes off what ended unseen.
+// adoptLeft counts what an earlier attempt did not get to.
 func (r *renewal) adoptLeft() error {
 	if r.watch != nil {
 		return nil
 	}
-	if err := r.adopt(); err != nil {
-		return err
-	}
-	_, err := r.group.Recount()
-	return err
+	return r.adopt()
 }
 
 // steer attaches the program where it is missing: once for a whole group, as

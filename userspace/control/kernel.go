@@ -73,10 +73,6 @@ type Steering interface {
 	// nothing may be missing.
 	Traffic() (map[int]Traffic, error)
 
-	// Recount puts right what the slots have wrong because the kernel told nobody
-	// of the end of a connection, and returns how many connections that were.
-	Recount() (corrected int, err error)
-
 	// Restore makes anew what was lost behind our back, as when bpffs was
 	// unmounted, and tells whether it did: then each listener has to be adopted
 	// again. What an operator had set is forgotten.

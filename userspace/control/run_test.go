@@ -322,13 +322,3 @@ func mustParseAddrPort(t *testing.T, address string) netip.AddrPort {
 	}
 	return parsed
 }
-
-func TestCountsThatWereOff(t *testing.T) {
-	t.Parallel()
-	address := freeAddress(t)
-	kernel := new(controltest.Kernel)
-	a := start(t, control.Config{Workers: 1, Command: []string{"test", "serve", address}}, kernel)
-	a.serving(address, 1)
-	kernel.Miscount(3)
-	a.says("the counts were off by 3")
-}

@@ -82,7 +82,6 @@ func (s *Supervisor) wait() error {
 		case <-scan.C:
 			s.restore()
 			s.listeners.scan()
-			s.recount()
 		case <-late.C:
 			if !s.listeners.takeStock() {
 				s.log.Warn(fmt.Sprintf("no worker listens%s after %v: is the server slow to start, or set to another port?",
@@ -108,17 +107,6 @@ func (s *Supervisor) restore() {
 		}
 	}
 	s.listeners.forget()
-}
-
-// recount has the kernel's counts compared with the connections there are.
-func (s *Supervisor) recount() {
-	corrected, err := s.steering.Recount()
-	if corrected > 0 {
-		s.log.Info(fmt.Sprintf("the counts were off by %d, as connections had ended unseen: they are right again", corrected))
-	}
-	if err != nil {
-		s.listeners.once("recount", fmt.Sprintf("the counts can't be compared with the connections there are: %v", err))
-	}
 }
 
 // fail ends Run with an error; the first one counts.

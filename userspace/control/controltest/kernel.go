@@ -45,8 +45,6 @@ type Kernel struct {
 	notes   []string
 	traffic map[int]control.Traffic
 
-	miscounted int
-
 	stop    chan struct{}
 	stopped sync.WaitGroup
 }
@@ -128,13 +126,6 @@ func (k *Kernel) SetConnections(slot int, n uint64) {
 	t := k.traffic[slot]
 	t.Connections = n
 	k.traffic[slot] = t
-}
-
-// Miscount has the next Recount find so many connections.
-func (k *Kernel) Miscount(n int) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.miscounted = n
 }
 
 // Emit sends an event, as the kernel would.
@@ -329,14 +320,6 @@ func (s *steering) Keep(slots []int) error {
 	}
 	s.note("keep %v", slots)
 	return nil
-}
-
-// Recount implements [control.Steering]. It corrects what Miscount said.
-func (s *steering) Recount() (corrected int, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	corrected, s.miscounted = s.miscounted, 0
-	return corrected, nil
 }
 
 // Restore has nothing that could be lost.
