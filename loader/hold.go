@@ -51,7 +51,7 @@ func (g *Group) Hold(slot int, why Hold) error {
 	if err := why.check(); err != nil {
 		return err
 	}
-	return g.change("hold", slot, func(m *abiGroup) error {
+	return g.change(why.doing("hold", "drain"), slot, func(m *abiGroup) error {
 		m.Info[slot].Hold |= uint32(why)
 		return nil
 	})
@@ -62,7 +62,7 @@ func (g *Group) Unhold(slot int, why Hold) error {
 	if err := why.check(); err != nil {
 		return err
 	}
-	return g.change("unhold", slot, func(m *abiGroup) error {
+	return g.change(why.doing("unhold", "undrain"), slot, func(m *abiGroup) error {
 		m.Info[slot].Hold &^= uint32(why)
 		return nil
 	})
@@ -88,4 +88,12 @@ func (i *abiSlotInfo) state() State {
 		return Starting
 	}
 	return Live
+}
+
+// doing is the operator's own word for what an operator does.
+func (h Hold) doing(general, drain string) string {
+	if h == HoldDrain {
+		return drain
+	}
+	return general
 }
