@@ -26,6 +26,11 @@ type loadFunc func(objects any, replace map[string]*ebpf.Map) error
 
 func (h *Host) refresh(load loadFunc) (replaced int, err error) {
 	defer wrap(&err, "replace programs")
+	// Where nothing is pinned nothing is made: the folder may be claimed, and
+	// would be removed again here (see Claim).
+	if _, err := os.Stat(filepath.Join(h.dir, "host")); errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
 	unlock, err := h.exclusive()
 	if err != nil {
 		return 0, err

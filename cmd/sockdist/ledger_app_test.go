@@ -219,7 +219,8 @@ func (b *booked) expectOnlyKilledLost(book *ledger.Book) {
 	}
 	shown := 0
 	for _, e := range book.Losses() {
-		if e.Column == ledger.ResetAfterAccept && killed[e.AcceptedBy] {
+		// One that hangs for longer than a client waits is killed only then.
+		if (e.Column == ledger.ResetAfterAccept || e.Column == ledger.TimedOut) && killed[e.AcceptedBy] {
 			continue
 		}
 		if shown++; shown <= 20 {

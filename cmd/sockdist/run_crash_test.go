@@ -39,10 +39,9 @@ func TestRunWorkersCrash(t *testing.T) {
 		})
 		s.reset(held)
 	}
-	if after := s.traces(); after != before {
-		// Descriptors of the last restart may have a moment to live.
-		until(t, fmt.Sprintf("nothing is left: %+v, as before", before), func() bool { return s.traces() == before })
-	}
+	// Descriptors of the last restart may have a moment to live, and so may those
+	// of the start have had.
+	until(t, fmt.Sprintf("nothing is left: no more than %+v, as before", before), func() bool { return s.traces().within(before) })
 	s.expectLive(port, 4)
 	s.even()
 	if stale := s.group(port).Stale; stale != 0 {
@@ -174,6 +173,12 @@ func TestRunWorkersKilledAtAnyMoment(t *testing.T) {
 
 // traces are what crashes could leave behind.
 type traces struct{ descriptors, processes, leaves, pins int }
+
+// within tells whether nothing is there that wasn't before.
+func (t traces) within(before traces) bool {
+	return t.descriptors <= before.descriptors && t.processes <= before.processes &&
+		t.leaves <= before.leaves && t.pins <= before.pins
+}
 
 func (s sharing) traces() traces {
 	s.t.Helper()
