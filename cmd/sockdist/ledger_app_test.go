@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sockdist/sockdist/internal/ledger"
+	"github.com/sockdist/sockdist/loader"
 	"github.com/sockdist/sockdist/internal/privilege"
 	"github.com/sockdist/sockdist/internal/servers"
 )
@@ -244,7 +245,48 @@ func (b *booked) expectExact() {
 			return
 		}
 	}
+	if n := b.unseenCloses(counted, real); n > 0 && maps.Equal(b.counted(), b.real()) {
+		b.t.Logf("the kernel told no program of %d closes: counted %v, sock_diag has %v", n, counted, real)
+		return
+	}
 	b.t.Fatalf("connections by process: counted %v, sock_diag has %v (0: nobody's)", counted, real)
+}
+
+// mostUnseen is how many closes a kernel may keep to itself: see
+// docs/ARCHITECTURE.md, "Exact counts".
+const mostUnseen = 16
+
+// unseenCloses takes off counts what no socket has by its storage, which is the
+// mark of a close that no program was run for, and of no mistake of ours. Only
+// counts that are too high can be that. It needs quiet: see loader.Group.Recount.
+func (b *booked) unseenCloses(counted, real map[int]int) (corrected int) {
+	b.t.Helper()
+	for pid, n := range real {
+		if counted[pid] < n {
+			return 0
+		}
+	}
+	host, err := loader.Open(loader.Options{Dir: b.pins})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer host.Close()
+	for name := range b.groups() {
+		g, err := host.Group(name)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		n, err := g.Recount()
+		g.Close()
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		corrected += n
+	}
+	if corrected > mostUnseen {
+		return 0
+	}
+	return corrected
 }
 
 // counted is what status says: connections, with those on their way, by process.
