@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/sockdist/sockdist/internal/ledger"
-	"github.com/sockdist/sockdist/loader"
 	"github.com/sockdist/sockdist/internal/privilege"
 	"github.com/sockdist/sockdist/internal/servers"
+	"github.com/sockdist/sockdist/loader"
 )
 
 // booked is an app whose workers record what they accept, with clients that
