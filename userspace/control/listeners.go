@@ -209,19 +209,23 @@ func (l *listeners) forget() {
 	delete(l.said, "restore")
 }
 
-// release frees all slots of a worker that won't come back.
+// release frees the slot of a worker that won't come back, in all groups: one
+// that died while it was taken over has a slot that was never noted here.
 func (l *listeners) release(slot int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	groups := make(map[sockets.Group]bool)
 	for at, p := range l.byPlace {
-		if at.slot != slot {
-			continue
+		groups[at.group] = true
+		if at.slot == slot {
+			delete(l.byPlace, at)
+			delete(l.waiting, at)
+			delete(l.byCookie, p.cookie)
 		}
-		delete(l.byPlace, at)
-		delete(l.waiting, at)
-		delete(l.byCookie, p.cookie)
-		if err := l.steering.Release(slot, at.group); err != nil {
-			l.log.Error(fmt.Sprintf("free slot %d of %s: %v", slot, at.group.Address, err))
+	}
+	for g := range groups {
+		if err := l.steering.Release(slot, g); err != nil {
+			l.log.Error(fmt.Sprintf("free slot %d of %s: %v", slot, g.Address, err))
 		}
 	}
 }
