@@ -91,7 +91,7 @@ type steering struct {
 
 	mu     sync.Mutex
 	groups map[sockets.Group]*loader.Group
-	before *predecessor // of an app that was taken over; nil if its pins are used on
+	before *predecessor // of an app that was taken over, or lost its pins; nil: there is none
 }
 
 func (s *steering) Next() (control.Event, error) {

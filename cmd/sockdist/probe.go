@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sockdist/sockdist/loader"
+	"github.com/sockdist/sockdist/userspace/control"
 	"github.com/spf13/cobra"
 )
 
@@ -54,24 +54,16 @@ func (e *environment) probe(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	host, err := e.host()
-	if err != nil {
-		return err
-	}
-	defer host.Close()
-	groups, err := groupsOf(host, name)
-	if err != nil {
-		return err
-	}
-	defer closeGroups(groups)
-	g := groupFor(groups, target)
-	if g == nil {
-		return fmt.Errorf("%s has no group on port %s: sockdist status %s lists them", name, target.Port(), name)
-	}
-	if target == nil {
-		return e.probeConnect(ctx, g, slot)
-	}
-	return e.probeGet(ctx, g, slot, target)
+	return e.withGroups(name, func(groups []*loader.Group) error {
+		g := groupFor(groups, target)
+		if g == nil {
+			return fmt.Errorf("%s has no group on port %s: sockdist status %s lists them", name, target.Port(), name)
+		}
+		if target == nil {
+			return e.probeConnect(ctx, g, slot)
+		}
+		return e.probeGet(ctx, g, slot, target)
+	})
 }
 
 func parseTarget(args []string) (*url.URL, error) {
@@ -106,17 +98,7 @@ func (e *environment) probeConnect(ctx context.Context, g *loader.Group, slot in
 }
 
 func (e *environment) probeGet(ctx context.Context, g *loader.Group, slot int, target *url.URL) error {
-	client := http.Client{
-		Transport: &http.Transport{
-			DisableKeepAlives: true,
-			// It is our own worker that is asked, by whatever name.
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: target.Hostname()},
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return g.Dial(ctx, slot, netip.AddrPort{})
-			},
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	client := control.DirectClient(func(ctx context.Context) (net.Conn, error) { return g.Dial(ctx, slot, netip.AddrPort{}) })
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
 		return err

@@ -80,8 +80,8 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// eachGroup does something to every group that name means.
-func (e *environment) eachGroup(name string, do func(*loader.Group) error) error {
+// withGroups does something with the groups that name means, while they are open.
+func (e *environment) withGroups(name string, do func([]*loader.Group) error) error {
 	host, err := e.host()
 	if err != nil {
 		return err
@@ -92,11 +92,18 @@ func (e *environment) eachGroup(name string, do func(*loader.Group) error) error
 		return err
 	}
 	defer closeGroups(groups)
-	var all error
-	for _, g := range groups {
-		all = errors.Join(all, do(g))
-	}
-	return all
+	return do(groups)
+}
+
+// eachGroup does something to every group that name means.
+func (e *environment) eachGroup(name string, do func(*loader.Group) error) error {
+	return e.withGroups(name, func(groups []*loader.Group) error {
+		var all error
+		for _, g := range groups {
+			all = errors.Join(all, do(g))
+		}
+		return all
+	})
 }
 
 // eachSlot does something to the slot of every group that NAME/SLOT means.

@@ -47,15 +47,7 @@ func (l *listeners) fetchAndAdopt(w *worker, found sockets.Listener, at seat) er
 	if found.MPTCP {
 		return errMPTCP
 	}
-	holder, err := holderIn(w.home(), found.Inode)
-	if err != nil {
-		return err
-	}
-	began, err := sockets.StartTime(holder.PID)
-	if err != nil {
-		return err
-	}
-	socket, err := found.Fetch(holder)
+	socket, listener, err := fetch(w, found)
 	if err != nil {
 		return err
 	}
@@ -68,13 +60,29 @@ func (l *listeners) fetchAndAdopt(w *worker, found sockets.Listener, at seat) er
 	if !described.ReusePort {
 		return errAlone
 	}
-	hold := w.holdAtStart()
-	if err := l.steering.Adopt(w.slot, at.group, Listener{
-		FD: socket.FD(), PID: holder.PID, Start: began, Cookie: found.Cookie, Hold: hold,
-	}); err != nil {
+	listener.Hold = w.holdAtStart()
+	if err := l.steering.Adopt(w.slot, at.group, listener); err != nil {
 		return err
 	}
-	return l.correct(w, hold)
+	return l.correct(w, listener.Hold)
+}
+
+// fetch returns a copy of a worker's listener, for the caller to close, and what
+// the kernel side is to know of it.
+func fetch(w *worker, found sockets.Listener) (*sockets.Socket, Listener, error) {
+	holder, err := holderIn(w.home(), found.Inode)
+	if err != nil {
+		return nil, Listener{}, err
+	}
+	began, err := sockets.StartTime(holder.PID)
+	if err != nil {
+		return nil, Listener{}, err
+	}
+	socket, err := found.Fetch(holder)
+	if err != nil {
+		return nil, Listener{}, err
+	}
+	return socket, Listener{FD: socket.FD(), PID: holder.PID, Start: began, Cookie: found.Cookie}, nil
 }
 
 // correct is for a worker that got ready, or was dismissed, while a listener of

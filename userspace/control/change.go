@@ -138,25 +138,22 @@ func (s *Supervisor) converge(say func(string)) error {
 			s.dismissAll(s.replaced(now, surplus), say)
 		case surplus > 0:
 			s.dismissAll(s.idlest(now.new, surplus), say)
-		case goal.reloading && goal.atOnce:
-			err = s.hireAll(now.old, say)
-		case goal.reloading && len(now.old) > 0:
-			err = s.hireAll(now.old[:1], say)
-		default:
+		case len(now.old) == 0:
 			return nil
+		case goal.atOnce:
+			err = s.hireAll(now.old, say)
+		default:
+			err = s.hireAll(now.old[:1], say)
 		}
 		if err != nil {
 			return err
-		}
-		if goal.reloading && len(now.old) == 0 && surplus == 0 && len(now.starting) == 0 {
-			return nil
 		}
 	}
 }
 
 // ranks are the workers that stay, by how far they are.
 type ranks struct {
-	old      []*worker // of an earlier generation than wanted
+	old      []*worker // of an earlier generation than wanted; only in a reload
 	new      []*worker // of the wanted one, and ready or once so
 	starting []*worker // newcomers that aren't ready yet
 }
@@ -210,9 +207,9 @@ func (s *Supervisor) idlest(workers []*worker, n int) []*worker {
 
 // hireAll starts a newcomer for each of the predecessors, nil for none.
 func (s *Supervisor) hireAll(predecessors []*worker, say func(string)) error {
-	if free := MaxWorkers - len(s.crew.all()); free < len(predecessors) {
+	if free := s.crew.slots - len(s.crew.all()); free < len(predecessors) {
 		return fmt.Errorf("%d new workers need as many slots, and %d of %d are free: wait for old workers "+
-			"that finish their connections, or reload them one after the other", len(predecessors), free, MaxWorkers)
+			"that finish their connections, or reload them one after the other", len(predecessors), free, s.crew.slots)
 	}
 	for _, old := range predecessors {
 		w, err := s.hire(old)
@@ -230,17 +227,30 @@ func (s *Supervisor) hireAll(predecessors []*worker, say func(string)) error {
 
 // hire starts one newcomer.
 func (s *Supervisor) hire(replaces *worker) (*worker, error) {
-	cpu := s.freestCPU()
+	w, err := s.enlist(func(w *worker) {
+		w.newcomer, w.replaces = true, replaces
+		if replaces != nil {
+			w.cpu = replaces.cpu
+		}
+	})
+	if err == nil {
+		s.save()
+	}
+	return w, err
+}
+
+// enlist starts a worker in a free slot. Somebody else may see it as soon as it
+// is in the crew, so before that it is shaped.
+func (s *Supervisor) enlist(shape func(*worker)) (*worker, error) {
+	cpu, generation := s.freestCPU(), s.aims().generation
 	w, err := s.crew.hire(func(slot int) *worker {
-		w := newWorker(s, slot, s.aims().generation)
-		w.newcomer, w.replaces, w.cpu = true, replaces, cpu
+		w := newWorker(s, slot, generation)
+		w.cpu = cpu
+		shape(w)
 		return w
 	})
 	if err != nil {
 		return nil, err
-	}
-	if replaces != nil {
-		w.cpu = replaces.cpu
 	}
 	if _, err := w.start(); err != nil {
 		w.retire()
@@ -248,7 +258,6 @@ func (s *Supervisor) hire(replaces *worker) (*worker, error) {
 		close(w.done)
 		return nil, err
 	}
-	s.save()
 	go w.supervise(s.lives)
 	return w, nil
 }

@@ -2,11 +2,9 @@ package control
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -58,17 +56,8 @@ func (r *readyURL) ask(steering Steering, slot int, groups []sockets.Group) erro
 	if err != nil {
 		return err
 	}
-	client := http.Client{
-		Timeout: readyPatience,
-		Transport: &http.Transport{
-			DisableKeepAlives: true,
-			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, ServerName: r.url.Hostname()},
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return steering.Dial(ctx, slot, g)
-			},
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	client := DirectClient(func(ctx context.Context) (net.Conn, error) { return steering.Dial(ctx, slot, g) })
+	client.Timeout = readyPatience
 	response, err := client.Get(r.url.String())
 	if err != nil {
 		return err

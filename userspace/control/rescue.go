@@ -11,16 +11,24 @@ import (
 // backlogs returns how many connections wait at each slot, in all groups
 // together. Slots with none may be missing.
 func (l *listeners) backlogs() (map[int]uint64, error) {
-	found, err := sockets.Listeners(sockets.Address{})
-	if err != nil {
-		return nil, err
-	}
+	slots := make(map[uint64]int) // by cookie
+	ports := make(map[uint16]bool)
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	for cookie, p := range l.byCookie {
+		slots[cookie] = p.slot
+		ports[p.group.Address.Port()] = true
+	}
+	l.mu.Unlock()
 	waiting := make(map[int]uint64)
-	for _, socket := range found {
-		if p := l.byCookie[socket.Cookie]; p != nil {
-			waiting[p.slot] += uint64(socket.Backlog)
+	for port := range ports {
+		found, err := sockets.Backlogs(port)
+		if err != nil {
+			return nil, err
+		}
+		for cookie, backlog := range found {
+			if slot, ours := slots[cookie]; ours {
+				waiting[slot] += uint64(backlog)
+			}
 		}
 	}
 	return waiting, nil
@@ -58,15 +66,7 @@ func (l *listeners) rescue(w *worker) error {
 }
 
 func (l *listeners) rescueOne(w *worker, found sockets.Listener) error {
-	holder, err := holderIn(w.home(), found.Inode)
-	if err != nil {
-		return err
-	}
-	began, err := sockets.StartTime(holder.PID)
-	if err != nil {
-		return err
-	}
-	socket, err := found.Fetch(holder)
+	socket, listener, err := fetch(w, found)
 	if err != nil {
 		return err
 	}
@@ -75,10 +75,8 @@ func (l *listeners) rescueOne(w *worker, found sockets.Listener) error {
 	if err := sockets.Rescue(socket.FD(), found.MaxBacklog); err != nil {
 		return err
 	}
-	err = l.steering.Adopt(w.slot, found.Group(), Listener{
-		FD: socket.FD(), PID: holder.PID, Start: began, Cookie: found.Cookie, Hold: Hung,
-	})
-	if err != nil {
+	listener.Hold = Hung
+	if err := l.steering.Adopt(w.slot, found.Group(), listener); err != nil {
 		return fmt.Errorf("give it its slot back: %w", err)
 	}
 	return nil

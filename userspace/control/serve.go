@@ -47,21 +47,9 @@ func (s *Supervisor) serve(found *legacy) error {
 // started is the end.
 func (s *Supervisor) startAll() error {
 	for len(s.crew.staying()) < s.aims().workers && !s.config.EndOnly {
-		cpu := s.freestCPU()
-		w, err := s.crew.hire(func(slot int) *worker {
-			w := newWorker(s, slot, s.aims().generation)
-			w.cpu = cpu
-			return w
-		})
-		if err != nil {
+		if _, err := s.enlist(func(*worker) {}); err != nil {
 			return err
 		}
-		if _, err := w.start(); err != nil {
-			w.retire()
-			s.crew.remove(w)
-			return err
-		}
-		go w.supervise(s.lives)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package control
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 )
 
@@ -117,9 +116,5 @@ func (s *Supervisor) removeTree(found *legacy) error {
 	if s.leavesWorkers(found) {
 		return nil
 	}
-	err := s.tree.Remove()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
+	return s.tree.Remove()
 }
