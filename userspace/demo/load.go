@@ -50,17 +50,17 @@ func (l *ledger) percentile(p float64) time.Duration {
 	return time.Duration(l.latency.ValueAtQuantile(p)) * time.Microsecond
 }
 
-// drive opens connections until ctx ends, at random moments that the seed
-// determines, and waits for the answers of those it began.
-func (l *ledger) drive(ctx context.Context, address string, rate float64, seed uint64) {
+// drive opens connections from begin to end, at random moments that the seed
+// determines and nothing else, so that both sides get the same; fewer only if
+// ctx ends early. It waits for the answers of those it began.
+func (l *ledger) drive(ctx context.Context, begin, end time.Time, address string, rate float64, seed uint64) {
 	var open sync.WaitGroup
 	defer open.Wait()
 	places := make(chan struct{}, inFlight)
 	random := rand.New(rand.NewPCG(seed, seed))
-	due := time.Now()
-	for {
+	for due := begin; ; {
 		due = due.Add(time.Duration(random.ExpFloat64() / rate * float64(time.Second)))
-		if !sleepUntil(ctx, due) {
+		if due.After(end) || !sleepUntil(ctx, due) {
 			return
 		}
 		places <- struct{}{}

@@ -30,14 +30,12 @@ func Run(ctx context.Context, host *loader.Host, plan Plan, command Command, scr
 	defer func() { err = errors.Join(err, s.tearDown()) }()
 
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, plan.Duration)
-	defer cancel()
 	var ledgers [sides]*ledger
 	done := make(chan struct{}, sides)
 	for side := range sides {
 		ledgers[side] = newLedger()
 		go func() {
-			ledgers[side].drive(ctx, s.address[side], plan.Rate(), 1)
+			ledgers[side].drive(ctx, began, began.Add(plan.Duration), s.address[side], plan.Rate(), 1)
 			done <- struct{}{}
 		}()
 	}
