@@ -125,10 +125,12 @@ struct group {
 	struct group_meta meta;
 };
 
-/* A worker's own cache line in the map `loads`. */
+/* A worker's own cache line in the map `loads`. Steer reads the load alone; the rest is for user space. */
 struct load {
-	__u64 load;
-	__u64 pad[7];
+	__u64 load;     /* signed; below 0 counts as 0 */
+	__u64 beat;     /* rises while the worker gets on; 0: it tells nothing of that */
+	__u64 requests; /* finished since it joined */
+	__u64 pad[5];
 };
 
 /* The one value of the map `loads`, mapped by the group's workers. */

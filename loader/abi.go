@@ -96,8 +96,10 @@ type abiGroup struct {
 }
 
 type abiLoad struct {
-	Load uint64
-	Pad  [7]uint64
+	Load     uint64
+	Beat     uint64
+	Requests uint64
+	Pad      [5]uint64
 }
 
 type abiLoads struct {
