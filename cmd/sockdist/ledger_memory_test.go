@@ -61,11 +61,15 @@ func (s *setup) limitMemory(t testing.TB) bool {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { // after the app's end
-		until(t, "the memory cgroup is empty", func() bool { return unix.Rmdir(folder) == nil })
+		until(t, "the memory cgroups are empty", func() bool {
+			workers, _ := filepath.Glob(filepath.Join(folder, "[0-9]*"))
+			for _, w := range workers {
+				_ = unix.Rmdir(w)
+			}
+			return unix.Rmdir(folder) == nil
+		})
 	})
-	if err := os.WriteFile(filepath.Join(folder, "memory.limit_in_bytes"), []byte("600M"), 0); err != nil {
-		t.Fatal(err)
-	}
-	s.under = []string{"sh", "-c", `echo $$ >"$0/cgroup.procs"; exec "$@"`, folder}
+	// One for each worker: of a cgroup that is full, the kernel may kill any process.
+	s.wrapper = []string{"sh", "-ec", `mkdir "$0/$$"; echo 150M >"$0/$$/memory.limit_in_bytes"; echo $$ >"$0/$$/cgroup.procs"; exec "$@"`, folder}
 	return false
 }

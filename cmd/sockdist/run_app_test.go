@@ -37,6 +37,7 @@ type setup struct {
 	// runtime is the folder of state files and control sockets; "": the app's own.
 	runtime string
 	under   []string          // a command that starts sockdist
+	wrapper []string          // a command that starts each worker
 	in      *netns.Namespace  // nil: the test's own
 	prepare func(a *exec.Cmd) // changes it before it is started
 }
@@ -89,7 +90,7 @@ func (s setup) start(t testing.TB, command ...string) *app {
 		command[0] = a.worker
 	}
 	args := append(s.under, a.sockdist, "--dir", a.pins, "run", "--name", a.name)
-	args = append(append(append(args, s.flags...), "--"), command...)
+	args = append(append(append(append(args, s.flags...), "--"), s.wrapper...), command...)
 	a.cmd = exec.Command(args[0], args[1:]...)
 	a.cmd.Env = append(append(a.environment(), marker+"="+a.name), s.env...)
 	a.output, a.log = outputFile(t), outputFile(t)
