@@ -1,10 +1,9 @@
 package main
 
 import (
-	"encoding/json"
-	"os"
 	"time"
 
+	"github.com/sockdist/sockdist/bench/show"
 	"github.com/sockdist/sockdist/internal/ledger"
 )
 
@@ -85,7 +84,7 @@ func (s *suite) report(left []string) error {
 		verdict = "FAILED, see above"
 	}
 	s.console.line("seed %d: %d events, %d connections, %d lost with killed workers; %s", s.seed, len(s.entries), sum, lost, verdict)
-	return r.save(s.json)
+	return show.Save(s.json, r)
 }
 
 // tell shows a failure with what was before and after it.
@@ -102,15 +101,4 @@ func (s *suite) tell(f failure, log []logLine) {
 	for _, line := range around(log, s.diary, f.at, shownBefore, shownAfter) {
 		s.console.line("    %s", line)
 	}
-}
-
-func (r result) save(path string) error {
-	if path == "" {
-		return nil
-	}
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, append(text, '\n'), 0o644)
 }

@@ -187,7 +187,6 @@ func (s *suite) watch(own *service, runs []*ledger.Run) {
 }
 
 func (s *suite) showProgress(stop <-chan struct{}) {
-	begin := time.Now()
 	for {
 		select {
 		case <-stop:
@@ -203,7 +202,7 @@ func (s *suite) showProgress(stop <-chan struct{}) {
 			}
 		}
 		s.mu.Unlock()
-		s.console.progress(begin, "%d connections in these rounds, %d open, %d lost", sum.Opened, sum.Open, sum.Lost)
+		s.console.progress("%d connections in these rounds, %d open, %d lost", sum.Opened, sum.Open, sum.Lost)
 	}
 }
 

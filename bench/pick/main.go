@@ -27,6 +27,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sockdist/sockdist/bench/show"
 	"github.com/sockdist/sockdist/loader"
 	"golang.org/x/sys/unix"
 )
@@ -45,7 +46,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "pick:", err)
 		os.Exit(2)
 	}
-	err = run(ctx, options, os.Stdout, newProgress(os.Stderr))
+	err = run(ctx, options, os.Stdout, show.NewProgress(os.Stderr))
 	if err == nil {
 		return
 	}
@@ -95,7 +96,7 @@ func (o options) lengthFor(n int) time.Duration {
 }
 
 // run measures one number of slots after the other and prints the report.
-func run(ctx context.Context, o options, out io.Writer, progress *progress) (err error) {
+func run(ctx context.Context, o options, out io.Writer, progress *show.Progress) (err error) {
 	perSlot, err := roomFor(slices.Max(o.slots))
 	if err != nil {
 		return err
@@ -118,15 +119,15 @@ func run(ctx context.Context, o options, out io.Writer, progress *progress) (err
 	report := newReport(perSlot)
 	for i, n := range o.slots {
 		column, err := measure(ctx, host.Host, size{n, perSlot}, o.lengthFor(n), func(done float64) {
-			progress.show(n, (float64(i)+done)/float64(len(o.slots)))
+			progress.Show("measuring %d slots, %.0f %% done", n, 100*(float64(i)+done)/float64(len(o.slots)))
 		})
 		if err != nil {
-			progress.clear()
+			progress.Clear()
 			return fmt.Errorf("%d slots: %w", n, err)
 		}
 		report.Columns = append(report.Columns, column)
 	}
-	progress.clear()
+	progress.Clear()
 	report.judge()
 	if o.json {
 		encoder := json.NewEncoder(out)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sockdist/sockdist/bench/show"
 	"github.com/sockdist/sockdist/internal/privilege"
 	"github.com/sockdist/sockdist/loader"
 	"go.uber.org/goleak"
@@ -21,7 +22,7 @@ func measured(t *testing.T, o options) string {
 	t.Helper()
 	privilege.Require(t)
 	var out bytes.Buffer
-	if err := run(t.Context(), o, &out, &progress{}); err != nil {
+	if err := run(t.Context(), o, &out, &show.Progress{}); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()

@@ -1,28 +1,19 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"io"
-	"os"
-	"runtime"
-	"strings"
 	"text/tabwriter"
+
+	"github.com/sockdist/sockdist/bench/show"
 )
 
 // A report is what the command prints.
 type report struct {
-	Machine machine  `json:"machine"`
-	PerSlot int      `json:"connections_per_slot"` // on average
-	Columns []column `json:"columns"`
-	Targets []target `json:"targets"`
-}
-
-// A machine is where it was measured.
-type machine struct {
-	Kernel string `json:"kernel"`
-	CPU    string `json:"cpu"`
-	CPUs   int    `json:"cpus"`
+	Machine show.Machine `json:"machine"`
+	PerSlot int          `json:"connections_per_slot"` // on average
+	Columns []column     `json:"columns"`
+	Targets []target     `json:"targets"`
 }
 
 // A target is how much dearer than the bare hash-select `least` may be.
@@ -38,7 +29,7 @@ type target struct {
 var limits = []target{{Slots: 64, Limit: 1.5}, {Slots: 256, Limit: 2}}
 
 func newReport(perSlot int) *report {
-	return &report{PerSlot: perSlot, Machine: machine{Kernel: kernelRelease(), CPU: cpuModel(), CPUs: runtime.NumCPU()}}
+	return &report{PerSlot: perSlot, Machine: show.ThisMachine()}
 }
 
 // judge compares least with its targets, as far as they were measured.
@@ -60,12 +51,12 @@ Each pick is one of a whole TCP handshake over loopback, which clears the
 processor's first caches before the next. %d connections a slot come and go at
 random. Median of %d rounds (quartiles), with all sockets made anew %d times; × is
 the ratio to the bare hash-select of the same round.
-Linux %s, %s, %d CPUs.
+%v.
 
 `
 
 func (r *report) print(out io.Writer) error {
-	fmt.Fprintf(out, header, r.PerSlot, places*rounds, places, r.Machine.Kernel, r.Machine.CPU, r.Machine.CPUs)
+	fmt.Fprintf(out, header, r.PerSlot, places*rounds, places, r.Machine)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprint(table, "slots")
 	for _, c := range r.Columns {
@@ -121,27 +112,4 @@ func (r *report) printTargets(out io.Writer) error {
 		}
 	}
 	return nil
-}
-
-func kernelRelease() string {
-	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		return "unknown"
-	}
-	return strings.TrimSpace(string(release))
-}
-
-// cpuModel is the processor's name, where the kernel tells it.
-func cpuModel() string {
-	file, err := os.Open("/proc/cpuinfo")
-	if err != nil {
-		return runtime.GOARCH
-	}
-	defer file.Close()
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		if name, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return runtime.GOARCH
 }

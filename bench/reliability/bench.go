@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sockdist/sockdist/bench/show"
 	"github.com/sockdist/sockdist/internal/ledger"
 	"github.com/sockdist/sockdist/loader"
 )
@@ -20,7 +21,7 @@ import (
 type bench struct {
 	options
 	ctx      context.Context
-	progress *progress
+	progress *show.Progress
 	random   *rand.Rand
 	ends     time.Time
 	folder   string // temporary
@@ -41,7 +42,7 @@ type lackError struct{ what string }
 func (e *lackError) Error() string { return e.what }
 
 func newBench(ctx context.Context, o options) (*bench, error) {
-	b := &bench{options: o, ctx: ctx, progress: newProgress(os.Stderr), random: rand.New(rand.NewPCG(o.seed, 0)), ends: time.Now().Add(o.limit)}
+	b := &bench{options: o, ctx: ctx, progress: show.NewProgress(os.Stderr), random: rand.New(rand.NewPCG(o.seed, 0)), ends: time.Now().Add(o.limit)}
 	host, err := loader.Open(loader.Options{})
 	if err != nil {
 		return nil, err
@@ -58,8 +59,8 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 }
 
 func (b *bench) build() (err error) {
-	b.progress.show("building")
-	defer b.progress.clear()
+	b.progress.Show("building")
+	defer b.progress.Clear()
 	if b.sockdist == "" {
 		b.sockdist = filepath.Join(b.folder, "sockdist")
 		build := exec.CommandContext(b.ctx, "go", "build", "-o", b.sockdist, "github.com/sockdist/sockdist/cmd/sockdist")

@@ -64,7 +64,7 @@ func (b *bench) change(what string, do func(a *app, i int) error) (*table, error
 		if err := b.goOn(); err != nil {
 			return nil, err
 		}
-		b.progress.show("%s %d of %d", what, i+1, b.times())
+		b.progress.Show("%s %d of %d", what, i+1, b.times())
 		begin := time.Now()
 		if err := do(a, i); err != nil {
 			return nil, err

@@ -67,7 +67,7 @@ func (b *bench) crash(c contender, r *row, stuck time.Duration) error {
 		if err := b.goOn(); err != nil {
 			return err
 		}
-		b.progress.show("crash %d of %d: %s", i+1, b.times(), c.name)
+		b.progress.Show("crash %d of %d: %s", i+1, b.times(), c.name)
 		begin := time.Now()
 		b.sleep(500*time.Millisecond + time.Duration(b.random.Int64N(int64(time.Second))))
 		k, err := b.crashOne(f, stuck)

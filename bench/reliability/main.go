@@ -18,7 +18,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -30,6 +29,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sockdist/sockdist/bench/show"
 )
 
 func main() {
@@ -115,11 +116,11 @@ func partNames() (names []string) {
 
 // results is what the JSON file has.
 type results struct {
-	Machine machine  `json:"machine"`
-	Seed    uint64   `json:"seed"`
-	Rate    float64  `json:"rate"`
-	LeftOut []string `json:"left_out"`
-	Parts   []*table `json:"parts"`
+	Machine show.Machine `json:"machine"`
+	Seed    uint64       `json:"seed"`
+	Rate    float64      `json:"rate"`
+	LeftOut []string     `json:"left_out"`
+	Parts   []*table     `json:"parts"`
 }
 
 func run(ctx context.Context, o options, out io.Writer) error {
@@ -128,7 +129,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	defer b.close()
-	r := results{Machine: thisMachine(), Seed: o.seed, Rate: o.rate, LeftOut: []string{}}
+	r := results{Machine: show.ThisMachine(), Seed: o.seed, Rate: o.rate, LeftOut: []string{}}
 	fmt.Fprintf(out, "%s\n\n", r.Machine)
 	failed := false
 	for _, p := range parts {
@@ -136,7 +137,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 			continue
 		}
 		t, err := p.measure(b)
-		b.progress.clear()
+		b.progress.Clear()
 		if err != nil {
 			fmt.Fprintf(out, "%s: %v\n\n", p.name, err)
 			b.leaveOut("%s: %v", p.name, err)
@@ -154,22 +155,11 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	for _, line := range r.LeftOut {
 		fmt.Fprintln(out, "left out:", line)
 	}
-	if err := r.save(o.out); err != nil {
+	if err := show.Save(o.out, r); err != nil {
 		return err
 	}
 	if failed {
 		return errors.New("some parts failed, see above")
 	}
 	return nil
-}
-
-func (r results) save(path string) error {
-	if path == "" {
-		return nil
-	}
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, append(text, '\n'), 0o644)
 }

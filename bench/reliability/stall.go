@@ -59,7 +59,7 @@ func measureStall(b *bench) (*table, error) {
 			if err := b.goOn(); err != nil {
 				return nil, err
 			}
-			b.progress.show("stall, round %d of %d: %s", round+1, b.repeat, c.name)
+			b.progress.Show("stall, round %d of %d: %s", round+1, b.repeat, c.name)
 			if err := b.stall(c, t.Rows[i]); err != nil {
 				return nil, fmt.Errorf("%s: %w", c.name, err)
 			}

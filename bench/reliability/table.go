@@ -1,16 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"io"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/sockdist/sockdist/internal/ledger"
 )
@@ -115,35 +110,4 @@ func lossCells(r *row) []string {
 		cells = append(cells, fmt.Sprint(r.count(c)))
 	}
 	return append(cells, fmt.Sprintf("%.1f", r.P99), fmt.Sprintf("%.0f", r.Max))
-}
-
-// A machine is where it was measured.
-type machine struct {
-	Kernel string `json:"kernel"`
-	CPU    string `json:"cpu"`
-	CPUs   int    `json:"cpus"`
-}
-
-func thisMachine() machine {
-	m := machine{CPUs: runtime.NumCPU(), Kernel: "unknown", CPU: "unknown"}
-	var name unix.Utsname
-	if unix.Uname(&name) == nil {
-		m.Kernel = unix.ByteSliceToString(name.Release[:])
-	}
-	file, err := os.Open("/proc/cpuinfo")
-	if err != nil {
-		return m
-	}
-	defer file.Close()
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		if label, value, found := strings.Cut(lines.Text(), ":"); found && strings.TrimSpace(label) == "model name" {
-			m.CPU = strings.TrimSpace(value)
-			break
-		}
-	}
-	return m
-}
-
-func (m machine) String() string {
-	return fmt.Sprintf("Linux %s, %s, %d CPUs", m.Kernel, m.CPU, m.CPUs)
 }
