@@ -24,9 +24,7 @@ func openDesk(s *Supervisor) *desk {
 	d := &desk{folder: appFolder(s.config.RuntimeDir, s.config.Name), over: make(chan struct{})}
 	err := os.MkdirAll(d.folder, 0o700)
 	if err == nil {
-		d.server, err = wire.Serve(filepath.Join(d.folder, "control"), func(r wire.Request, say func(string)) wire.Reply {
-			return s.answer(d, r, say)
-		})
+		d.server, err = wire.Serve(filepath.Join(d.folder, "control"), wire.Options{UID: -1, GID: -1}, operators{s, d})
 	}
 	if err != nil {
 		s.log.Warn(fmt.Sprintf("sockdist reload, scale and stop won't reach this app, which serves all the same: %v", err))
@@ -48,6 +46,25 @@ func (d *desk) close(result error, remove bool) {
 		_ = os.RemoveAll(d.folder)
 		_ = os.Remove(filepath.Dir(d.folder)) // if it was the last app
 	}
+}
+
+// operators are answered at the desk: the user who runs the supervisor, and
+// root.
+type operators struct {
+	supervisor *Supervisor
+	desk       *desk
+}
+
+func (o operators) Answer(p *wire.Peer, r wire.Request, say func(string)) wire.Reply {
+	if !p.IsUser(uint32(os.Geteuid())) {
+		return wire.Reply{Error: fmt.Sprintf("user %d may not operate this app: be the user who runs the supervisor, or root", p.UID)}
+	}
+	return o.supervisor.answer(o.desk, r, say)
+}
+
+// Join has no worker here: they have a socket of their own.
+func (o operators) Join(s *wire.Session, _ wire.Request, _ []*os.File) {
+	_ = s.Reply(wire.Reply{Done: true, Error: "no worker joins at this socket, but at the one that " + socketVariable + " names"})
 }
 
 // answer does what a request wants.

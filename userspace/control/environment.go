@@ -9,6 +9,7 @@ import (
 const (
 	slotVariable    = "SOCKDIST_SLOT"
 	workersVariable = "SOCKDIST_WORKERS"
+	socketVariable  = "SOCKDIST_SOCKET" // where library workers join
 )
 
 // environment collects variables; each has one value, and keeps the place at

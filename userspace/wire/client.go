@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"net"
-
-	"golang.org/x/sys/unix"
+	"time"
 )
 
 var (
@@ -18,11 +15,19 @@ var (
 	ErrGone = errors.New("the supervisor went away before it was done")
 )
 
+const (
+	// busyPatience is how long a client tries again while the server is busy.
+	busyPatience = 5 * time.Second
+	busyPause    = 50 * time.Millisecond
+)
+
 // A Refusal is the supervisor's own answer that it didn't do what was asked.
 type Refusal struct {
 	Text string
 	// Output are the last lines of the worker that is to blame, if there is one.
 	Output []string
+	// Busy: it may do it a little later.
+	Busy bool
 }
 
 func (r *Refusal) Error() string { return r.Text }
@@ -32,22 +37,34 @@ func (r *Refusal) Error() string { return r.Text }
 // supervisor goes on. Errors are a [*Refusal], or wrap [ErrNobody], [ErrGone],
 // or what the context says.
 func Call(ctx context.Context, path string, request Request, say func(string)) error {
-	conn, err := dial(path)
+	for began := time.Now(); ; {
+		err := call(ctx, path, request, say)
+		var refusal *Refusal
+		if !errors.As(err, &refusal) || !refusal.Busy || time.Since(began) > busyPatience {
+			return err
+		}
+		if err := sleep(ctx, busyPause); err != nil {
+			return err
+		}
+	}
+}
+
+func call(ctx context.Context, path string, request Request, say func(string)) error {
+	conn, err := Dial(ctx, path)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	request.Version = Version
-	if err := send(conn, request); err != nil {
-		return fmt.Errorf("%w: %w", ErrGone, err)
-	}
+	unsent := conn.Send(request) // a refusal may be there all the same
 	for {
-		var reply Reply
-		err := receive(conn, &reply)
+		reply, files, err := conn.Receive()
+		closeAll(files)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case err != nil && unsent != nil:
+			return fmt.Errorf("%w: %w", ErrGone, unsent)
 		case errors.Is(err, io.EOF):
 			return ErrGone
 		case err != nil:
@@ -58,20 +75,9 @@ func Call(ctx context.Context, path string, request Request, say func(string)) e
 		}
 		switch {
 		case reply.Done && reply.Error != "":
-			return &Refusal{Text: reply.Error, Output: reply.Output}
+			return &Refusal{Text: reply.Error, Output: reply.Output, Busy: reply.Busy}
 		case reply.Done:
 			return nil
 		}
 	}
-}
-
-func dial(path string) (*net.UnixConn, error) {
-	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-		return nil, fmt.Errorf("%w at %s", ErrNobody, path)
-	}
-	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("connect to %s: run as the user who runs the supervisor, or as root: %w", path, err)
-	}
-	return conn, err
 }

@@ -3,55 +3,69 @@ package wire
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-const (
-	// patience is how long a client has to send its request, or to take a reply.
-	patience = 5 * time.Second
-	// mostClients are served at once; others wait.
-	mostClients = 32
-)
+// A Handler does what clients want. Who may do what is for it to decide. Its
+// methods are called by several goroutines at once.
+type Handler interface {
+	// Answer returns the last reply to a request. What it says before goes to
+	// the client as well.
+	Answer(p *Peer, r Request, say func(string)) Reply
+
+	// Join serves a worker from its first request on, until it is gone or not
+	// wanted any more. Afterwards the server closes the session, and the files
+	// that came with the request, unless Join did.
+	Join(s *Session, r Request, files []*os.File)
+}
 
 // A Server takes requests at a socket.
 type Server struct {
 	listener *net.UnixListener
-	handle   func(Request, func(say string)) Reply
-	clients  sync.WaitGroup
-	places   chan struct{}
+	remove   func() // the socket's name
+	handler  Handler
+	limits   Limits
+	house    *house
+	work     sync.WaitGroup
+	waste    waste
+
+	mu     sync.Mutex
+	conns  map[*net.UnixConn]bool
+	closed bool
 }
 
-// Serve takes requests at path, mode 0600: from this user and from root. A
-// socket that is there is replaced; that nobody uses it is for the caller to
-// know. handle is called for several requests at once; what it says goes to
-// the client, and what it returns is the last reply.
-func Serve(path string, handle func(r Request, say func(string)) Reply) (*Server, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("replace the socket: %w", err)
+// Serve takes requests at the path, or at the listener in the options. A
+// socket at the path is replaced; that nobody uses it is for the caller to
+// know.
+func Serve(path string, o Options, h Handler) (*Server, error) {
+	o.Limits.complete()
+	s := &Server{
+		handler: h, limits: o.Limits, house: newHouse(o.Limits, uint32(os.Geteuid())), conns: make(map[*net.UnixConn]bool),
 	}
-	listener, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
-	if err != nil {
+	var err error
+	if s.listener, s.remove, err = o.listen(path); err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		listener.Close()
-		return nil, err
-	}
-	s := &Server{listener: listener, handle: handle, places: make(chan struct{}, mostClients)}
-	s.clients.Go(s.accept)
+	s.work.Go(s.accept)
 	return s, nil
 }
 
-// Close takes no more requests, and returns when all have their last reply.
+// Close takes no more requests, ends the sessions, and returns when all others
+// have their last reply.
 func (s *Server) Close() error {
+	s.remove()
 	err := s.listener.Close()
-	s.clients.Wait()
+	s.mu.Lock()
+	s.closed = true
+	for conn := range s.conns { // who is read from
+		_ = conn.SetReadDeadline(time.Now())
+	}
+	s.mu.Unlock()
+	s.work.Wait()
+	s.waste.wait(s.limits.Patience)
 	return err
 }
 
@@ -65,65 +79,58 @@ func (s *Server) accept() {
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
-		s.places <- struct{}{}
-		s.clients.Go(func() {
-			defer func() { <-s.places }()
-			defer conn.Close()
-			s.serve(conn)
-		})
+		s.admit(conn)
 	}
 }
 
-// serve answers one client.
-func (s *Server) serve(conn *net.UnixConn) {
-	if err := mayAsk(conn); err != nil {
-		s.reply(conn, Reply{Done: true, Error: err.Error()})
-		return
-	}
-	var request Request
-	_ = conn.SetReadDeadline(time.Now().Add(patience))
-	if err := receive(conn, &request); err != nil {
-		s.reply(conn, Reply{Done: true, Error: fmt.Sprintf("read the request: %v", err)})
-		return
-	}
-	if request.Version != Version {
-		s.reply(conn, Reply{Done: true, Error: fmt.Sprintf("the supervisor speaks version %d of the protocol, the request is of version %d: "+
-			"use the sockdist that the app was started with", Version, request.Version)})
-		return
-	}
-	var order sync.Mutex
-	last := s.handle(request, func(text string) {
-		order.Lock()
-		defer order.Unlock()
-		s.reply(conn, Reply{Say: text})
-	})
-	last.Done = true
-	s.reply(conn, last)
-}
-
-// reply doesn't care whether the client is still there.
-func (s *Server) reply(conn *net.UnixConn, r Reply) {
-	r.Version = Version
-	_ = conn.SetWriteDeadline(time.Now().Add(patience))
-	_ = send(conn, r)
-}
-
-// mayAsk looks at who is at the other end.
-func mayAsk(conn *net.UnixConn) error {
-	raw, err := conn.SyscallConn()
+// admit serves the client if there is a place. It doesn't wait for anybody.
+func (s *Server) admit(conn *net.UnixConn) {
+	peer, err := newPeer(conn)
 	if err != nil {
-		return err
+		conn.Close() // it has gone
+		return
 	}
-	var peer *unix.Ucred
-	var failed error
-	if err := raw.Control(func(fd uintptr) { peer, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return err
+	if !s.house.knock(peer.UID, time.Now()) || !s.house.enter(peer.UID, client) {
+		s.turnAway(conn, fmt.Sprintf("too many requests of user %d at once: ask again later", peer.UID))
+		return
 	}
-	if failed != nil {
-		return failed
+	s.work.Go(func() {
+		s.serve(conn, peer)
+	})
+}
+
+// turnAway has one try at telling why.
+func (s *Server) turnAway(conn *net.UnixConn, why string) {
+	_ = conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
+	_ = send(conn, Reply{Version: Version, Done: true, Error: why, Busy: true})
+	conn.Close()
+}
+
+// serve has one client. Its place is free when nothing of it is left, not even
+// a descriptor that is slow to close.
+func (s *Server) serve(conn *net.UnixConn, peer *Peer) {
+	v := &visit{server: s, conn: conn, peer: peer}
+	files := v.run()
+	s.mu.Lock()
+	delete(s.conns, conn)
+	s.mu.Unlock()
+	conn.Close()
+	kind := v.kind
+	s.waste.close(files, func() { s.house.leave(peer.UID, kind) })
+}
+
+// awaits sets how long the next packet is waited for, 0 for ever. It says no when the
+// server is closed.
+func (s *Server) awaits(conn *net.UnixConn, patience time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
 	}
-	if peer.Uid != 0 && int(peer.Uid) != os.Geteuid() {
-		return fmt.Errorf("user %d may not operate this app: be the user who runs the supervisor, or root", peer.Uid)
+	s.conns[conn] = true
+	var until time.Time
+	if patience > 0 {
+		until = time.Now().Add(patience)
 	}
-	return nil
+	return conn.SetReadDeadline(until) == nil
 }
