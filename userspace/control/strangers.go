@@ -45,36 +45,12 @@ func (l *listeners) meetsStranger(g sockets.Group, found []sockets.Listener, our
 		return false
 	}
 	for _, other := range found {
-		if ours[other.Cgroup] == nil && !l.standby[other.Cookie] && overlap(g, other.Group()) {
+		if ours[other.Cgroup] == nil && !l.standby[other.Cookie] && g.Overlaps(other.Group()) {
 			l.fail(taken(other.Address, owners(other)))
 			return true
 		}
 	}
 	return false
-}
-
-// overlap tells whether there are connections that either group could get.
-func overlap(a, b sockets.Group) bool {
-	if a.Address.Port() != b.Address.Port() {
-		return false
-	}
-	if a.Interface != 0 && b.Interface != 0 && a.Interface != b.Interface {
-		return false
-	}
-	one, other := a.Address.Addr().Unmap(), b.Address.Addr().Unmap()
-	return one == other || covers(a, other) || covers(b, one)
-}
-
-// covers tells whether the group has a wildcard address that includes this one.
-func covers(g sockets.Group, host netip.Addr) bool {
-	own := g.Address.Addr().Unmap()
-	switch {
-	case !own.IsUnspecified():
-		return false
-	case own.Is4():
-		return host.Is4()
-	}
-	return host.Is6() || !g.V6Only
 }
 
 // strangers names those who listen on the port and aren't workers.

@@ -1,19 +1,17 @@
-package control
+package sockets
 
 import (
 	"net/netip"
 	"testing"
-
-	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
 func TestOverlap(t *testing.T) {
 	t.Parallel()
-	group := func(address string) sockets.Group { return sockets.Group{Address: netip.MustParseAddrPort(address)} }
+	group := func(address string) Group { return Group{Address: netip.MustParseAddrPort(address)} }
 	only6, device1, device2 := group("[::]:80"), group("0.0.0.0:80"), group("0.0.0.0:80")
 	only6.V6Only, device1.Interface, device2.Interface = true, 1, 2
 	for _, c := range []struct {
-		a, b sockets.Group
+		a, b Group
 		want bool
 	}{
 		{group("127.0.0.1:80"), group("127.0.0.1:80"), true},
@@ -32,7 +30,7 @@ func TestOverlap(t *testing.T) {
 		{device1, group("127.0.0.1:80"), true},
 		{device1, device2, false},
 	} {
-		if overlap(c.a, c.b) != c.want || overlap(c.b, c.a) != c.want {
+		if c.a.Overlaps(c.b) != c.want || c.b.Overlaps(c.a) != c.want {
 			t.Errorf("%+v and %+v: want %v", c.a, c.b, c.want)
 		}
 	}
