@@ -149,13 +149,6 @@ struct origin {
 	__u32 app;      /* index in the map `apps`, plus one; 0: none */
 };
 
-/* The one value of the map `recounted`: what a walk over all sockets found of a group. */
-struct tally {
-	__u64 slot[SLOTS]; /* connections that are counted, by slot */
-	__u64 moved;       /* of the group's entries of the map `moved`, those whose socket is there */
-	__u64 list;        /* 1: tell their cookies */
-};
-
 /* The client's end of a connection that is to reach a chosen slot. */
 struct probe_key {
 	__u32 address[4]; /* IPv4 as ::ffff:a.b.c.d; network order */

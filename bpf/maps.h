@@ -128,14 +128,4 @@ struct {
 	__type(value, struct queued);
 } queued SEC(".maps");
 
-/* ---- while a group's counts are checked ---- */
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct tally);
-} recounted SEC(".maps");
-
 #endif

@@ -7,7 +7,6 @@
  *   account…   connections are counted where they live             account.h
  *   bind…      unmodified workers can share a port                 bind.h
  *   adopt      connections older than their group are counted      adopt.h
- *   recount    what is counted is compared with what there is       recount.h
  *   who_steers tells which program a listener's group has          below
  *   bench_…    what a pick costs at the least                      below
  */
@@ -28,7 +27,6 @@
 #include "steer.h"
 #include "bind.h"
 #include "adopt.h"
-#include "recount.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
@@ -80,12 +78,6 @@ SEC("iter/tcp")
 int adopt(struct bpf_iter__tcp *ctx)
 {
 	return adopt_socket(ctx);
-}
-
-SEC("iter/tcp")
-int recount(struct bpf_iter__tcp *ctx)
-{
-	return recount_socket(ctx);
 }
 
 /* Listening sockets whose group has a program: cookie and program id, in pairs. */

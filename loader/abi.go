@@ -116,12 +116,6 @@ type abiOrigin struct {
 	App        uint32
 }
 
-type abiTally struct {
-	Slot  [MaxSlots]uint64
-	Moved uint64
-	List  uint64
-}
-
 type abiProbeKey struct {
 	Address [4]uint32
 	Group   uint32

@@ -19,7 +19,7 @@ import (
 var twins = map[string]any{
 	"slot": abiSlot{}, "slot_info": abiSlotInfo{}, "group_counters": abiGroupCounters{}, "group_meta": abiGroupMeta{},
 	"group": abiGroup{}, "load": abiLoad{}, "loads": abiLoads{}, "origin": abiOrigin{}, "app": abiApp{},
-	"probe": abiProbe{}, "probe_key": abiProbeKey{}, "tally": abiTally{},
+	"probe": abiProbe{}, "probe_key": abiProbeKey{},
 }
 
 func objectOf(t *testing.T) *ebpf.CollectionSpec {
@@ -118,7 +118,7 @@ func structTwin(name string) reflect.Type {
 func TestABIOfMaps(t *testing.T) {
 	spec := objectOf(t)
 	values := map[string]string{objectMapSlots: "group", objectMapLoads: "loads", objectMapApp: "app",
-		objectMapOrigins: "origin", objectMapMoved: "origin", objectMapAccepted: "origin", objectMapProbes: "probe", objectMapRecounted: "tally"}
+		objectMapOrigins: "origin", objectMapMoved: "origin", objectMapAccepted: "origin", objectMapProbes: "probe"}
 	for name, want := range values {
 		m := spec.Maps[name]
 		value, ok := btf.UnderlyingType(m.Value).(*btf.Struct)

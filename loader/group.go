@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
@@ -35,9 +34,6 @@ type Group struct {
 	loads   *ebpf.Map
 	memory  *mapping[abiGroup]
 	load    *mapping[abiLoads]
-
-	recounting sync.Mutex
-	recounter  *recounter // nil before the first Recount
 }
 
 type groupObjects struct {
@@ -249,7 +245,6 @@ func (g *Group) exclusive() (unlock func(), err error) {
 // Close gives the handle up; the group goes on.
 func (g *Group) Close() error {
 	closeAll(g.sockets, g.slots, g.loads)
-	g.closeRecounter()
 	return nil
 }
 

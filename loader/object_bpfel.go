@@ -26,7 +26,6 @@ const (
 	objectMapOrigins            = "origins"
 	objectMapProbes             = "probes"
 	objectMapQueued             = "queued"
-	objectMapRecounted          = "recounted"
 	objectMapSlots              = "slots"
 	objectMapSockets            = "sockets"
 	objectProgAccount           = "account"
@@ -38,7 +37,6 @@ const (
 	objectProgBind6             = "bind6"
 	objectProgConnect4          = "connect4"
 	objectProgConnect6          = "connect6"
-	objectProgRecount           = "recount"
 	objectProgSteer             = "steer"
 	objectProgWhoSteers         = "who_steers"
 	objectVarAdoptedConnections = "adopted_connections"
@@ -97,7 +95,6 @@ type objectProgramSpecs struct {
 	Bind6        *ebpf.ProgramSpec `ebpf:"bind6"`
 	Connect4     *ebpf.ProgramSpec `ebpf:"connect4"`
 	Connect6     *ebpf.ProgramSpec `ebpf:"connect6"`
-	Recount      *ebpf.ProgramSpec `ebpf:"recount"`
 	Steer        *ebpf.ProgramSpec `ebpf:"steer"`
 	WhoSteers    *ebpf.ProgramSpec `ebpf:"who_steers"`
 }
@@ -106,19 +103,18 @@ type objectProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type objectMapSpecs struct {
-	Accepted  *ebpf.MapSpec `ebpf:"accepted"`
-	App       *ebpf.MapSpec `ebpf:"app"`
-	Apps      *ebpf.MapSpec `ebpf:"apps"`
-	Events    *ebpf.MapSpec `ebpf:"events"`
-	Groups    *ebpf.MapSpec `ebpf:"groups"`
-	Loads     *ebpf.MapSpec `ebpf:"loads"`
-	Moved     *ebpf.MapSpec `ebpf:"moved"`
-	Origins   *ebpf.MapSpec `ebpf:"origins"`
-	Probes    *ebpf.MapSpec `ebpf:"probes"`
-	Queued    *ebpf.MapSpec `ebpf:"queued"`
-	Recounted *ebpf.MapSpec `ebpf:"recounted"`
-	Slots     *ebpf.MapSpec `ebpf:"slots"`
-	Sockets   *ebpf.MapSpec `ebpf:"sockets"`
+	Accepted *ebpf.MapSpec `ebpf:"accepted"`
+	App      *ebpf.MapSpec `ebpf:"app"`
+	Apps     *ebpf.MapSpec `ebpf:"apps"`
+	Events   *ebpf.MapSpec `ebpf:"events"`
+	Groups   *ebpf.MapSpec `ebpf:"groups"`
+	Loads    *ebpf.MapSpec `ebpf:"loads"`
+	Moved    *ebpf.MapSpec `ebpf:"moved"`
+	Origins  *ebpf.MapSpec `ebpf:"origins"`
+	Probes   *ebpf.MapSpec `ebpf:"probes"`
+	Queued   *ebpf.MapSpec `ebpf:"queued"`
+	Slots    *ebpf.MapSpec `ebpf:"slots"`
+	Sockets  *ebpf.MapSpec `ebpf:"sockets"`
 }
 
 // objectVariableSpecs contains global variables before they are loaded into the kernel.
@@ -150,19 +146,18 @@ func (o *objectObjects) Close() error {
 //
 // It can be passed to loadObjectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type objectMaps struct {
-	Accepted  *ebpf.Map `ebpf:"accepted"`
-	App       *ebpf.Map `ebpf:"app"`
-	Apps      *ebpf.Map `ebpf:"apps"`
-	Events    *ebpf.Map `ebpf:"events"`
-	Groups    *ebpf.Map `ebpf:"groups"`
-	Loads     *ebpf.Map `ebpf:"loads"`
-	Moved     *ebpf.Map `ebpf:"moved"`
-	Origins   *ebpf.Map `ebpf:"origins"`
-	Probes    *ebpf.Map `ebpf:"probes"`
-	Queued    *ebpf.Map `ebpf:"queued"`
-	Recounted *ebpf.Map `ebpf:"recounted"`
-	Slots     *ebpf.Map `ebpf:"slots"`
-	Sockets   *ebpf.Map `ebpf:"sockets"`
+	Accepted *ebpf.Map `ebpf:"accepted"`
+	App      *ebpf.Map `ebpf:"app"`
+	Apps     *ebpf.Map `ebpf:"apps"`
+	Events   *ebpf.Map `ebpf:"events"`
+	Groups   *ebpf.Map `ebpf:"groups"`
+	Loads    *ebpf.Map `ebpf:"loads"`
+	Moved    *ebpf.Map `ebpf:"moved"`
+	Origins  *ebpf.Map `ebpf:"origins"`
+	Probes   *ebpf.Map `ebpf:"probes"`
+	Queued   *ebpf.Map `ebpf:"queued"`
+	Slots    *ebpf.Map `ebpf:"slots"`
+	Sockets  *ebpf.Map `ebpf:"sockets"`
 }
 
 func (m *objectMaps) Close() error {
@@ -177,7 +172,6 @@ func (m *objectMaps) Close() error {
 		m.Origins,
 		m.Probes,
 		m.Queued,
-		m.Recounted,
 		m.Slots,
 		m.Sockets,
 	)
@@ -205,7 +199,6 @@ type objectPrograms struct {
 	Bind6        *ebpf.Program `ebpf:"bind6"`
 	Connect4     *ebpf.Program `ebpf:"connect4"`
 	Connect6     *ebpf.Program `ebpf:"connect6"`
-	Recount      *ebpf.Program `ebpf:"recount"`
 	Steer        *ebpf.Program `ebpf:"steer"`
 	WhoSteers    *ebpf.Program `ebpf:"who_steers"`
 }
@@ -221,7 +214,6 @@ func (p *objectPrograms) Close() error {
 		p.Bind6,
 		p.Connect4,
 		p.Connect6,
-		p.Recount,
 		p.Steer,
 		p.WhoSteers,
 	)

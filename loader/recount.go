@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,23 +24,18 @@ const (
 
 // Recount compares the slots' connections with the sockets that there are, and
 // puts right what differs. The counts go by events in the kernel; one that no
-// program saw (see bpf/recount.h) would leave its slot wrong for good. It returns
-// by how many connections counts were wrong, too high or too low, all together.
+// program saw would leave its slot wrong for good: on some virtual machines no
+// program runs for a tracepoint that a packet hits while certain threads of the
+// machine's own agent are interrupted. Recount returns by how many connections
+// counts were wrong, too high or too low, all together.
 //
 // A count is changed only by what the traffic meanwhile can't explain. Where that
 // leaves a doubt the rest waits for a later call.
 //
-// Don't call it while connections come in at the network namespace, from whomever
-// to whatever port. The kernel (seen on 6.18) has a half-open connection in its
-// table for a moment before the first reference to it is counted; the iterator over
-// TCP sockets takes a reference nevertheless (bpf_iter_tcp_established_batch: "refcount_t:
-// addition on 0; use-after-free"), and the accept queue with that connection is
-// corrupted later. That was met once, after tens of thousands of walks at some
-// thousand connections a second. Adopt and Steerers walk in the same way, once.
-//
-// It works in the calling thread's network namespace, which must be
-// the group's. The first call on a handle loads the program (some ten
-// milliseconds); from then on one costs a walk over the kernel's table of connections.
+// It works in the calling thread's network namespace, which must be the
+// group's. It costs a walk over the kernel's table of connections, which takes a
+// few milliseconds and more with many thousand connections at the group's port,
+// and nothing in the way of a connection.
 func (g *Group) Recount() (corrected int, err error) {
 	defer wrap(&err, "group %s: recount connections", g.name)
 	runtime.LockOSThread()
@@ -50,13 +43,13 @@ func (g *Group) Recount() (corrected int, err error) {
 	if err := g.inNamespace(); err != nil {
 		return 0, err
 	}
-	r, err := g.openRecounter()
+	maps, err := g.host.pinnedMaps()
 	if err != nil {
 		return 0, err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	first, _, err := r.look(g, false)
+	defer maps.close()
+	r := recounter{group: g, maps: maps}
+	first, err := r.look()
 	if err != nil || !first.doubtful() {
 		return 0, err
 	}
@@ -65,7 +58,7 @@ func (g *Group) Recount() (corrected int, err error) {
 		return 0, err
 	}
 	defer unlock()
-	return r.recount(g)
+	return r.recount()
 }
 
 // inNamespace: elsewhere there is no socket of the group, and all counts would look too high.
@@ -80,66 +73,16 @@ func (g *Group) inNamespace() error {
 	return nil
 }
 
-// A recounter is the iterator, ready to be used again.
+// A recounter looks at a group's sockets.
 type recounter struct {
-	mu     sync.Mutex
-	walk   *link.Iter
-	moved  *ebpf.Map
-	result *mapping[abiTally]
-}
-
-// openRecounter loads the iterator once a handle.
-func (g *Group) openRecounter() (*recounter, error) {
-	g.recounting.Lock()
-	defer g.recounting.Unlock()
-	if err := g.pinned(); err != nil {
-		return nil, err
-	}
-	if g.recounter != nil {
-		return g.recounter, nil
-	}
-	maps, err := g.host.pinnedMaps()
-	if err != nil {
-		return nil, err
-	}
-	defer maps.close()
-	var objects struct {
-		Recount   *ebpf.Program `ebpf:"recount"`
-		Recounted *ebpf.Map     `ebpf:"recounted"`
-	}
-	if err := load(&objects, map[string]*ebpf.Map{"origins": maps.Origins, "moved": maps.Moved, "slots": g.slots}); err != nil {
-		return nil, err
-	}
-	defer closeAll(objects.Recount, objects.Recounted)
-	r := new(recounter)
-	if r.result, err = mapValue[abiTally](objects.Recounted); err != nil {
-		return nil, err
-	}
-	if r.moved, err = maps.Moved.Clone(); err != nil {
-		return nil, err
-	}
-	if r.walk, err = link.AttachIter(link.IterOptions{Program: objects.Recount}); err != nil {
-		r.moved.Close()
-		return nil, &UnsupportedError{Feature: "the iterator over TCP sockets", MinKernel: "6.1", Err: err}
-	}
-	g.recounter = r
-	return r, nil
-}
-
-// closeRecounter is for Close.
-func (g *Group) closeRecounter() {
-	g.recounting.Lock()
-	defer g.recounting.Unlock()
-	if r := g.recounter; r != nil {
-		r.walk.Close()
-		r.moved.Close()
-		g.recounter = nil
-	}
+	group *Group
+	maps  *hostMaps
 }
 
 // recount walks until it knows what is wrong, and puts that right. The lock must be held.
-func (r *recounter) recount(g *Group) (corrected int, err error) {
-	suspects, err := r.moves(g.memory.value.Id)
+func (r *recounter) recount() (corrected int, err error) {
+	m := r.group.memory.value
+	suspects, err := r.moves()
 	if err != nil {
 		return 0, err
 	}
@@ -149,25 +92,25 @@ func (r *recounter) recount(g *Group) (corrected int, err error) {
 			break
 		}
 		time.Sleep(recountPause)
-		l, present, err := r.look(g, true)
+		l, err := r.look()
 		if err != nil {
 			return 0, err
 		}
 		for i := range slots {
 			slots[i].add(l.drift(i))
 		}
-		for _, cookie := range present {
+		for _, cookie := range l.tally.moved {
 			delete(suspects, cookie)
 		}
 	}
 	for i := range slots {
-		corrected += g.memory.value.correct(i, slots[i].drift())
+		corrected += m.correct(i, slots[i].drift())
 	}
 	if corrected > 0 {
-		atomic.AddUint64(&g.memory.value.Counters.Corrected, uint64(corrected))
-		g.memory.value.forgetHints()
+		atomic.AddUint64(&m.Counters.Corrected, uint64(corrected))
+		m.forgetHints()
 	}
-	return corrected, r.forget(g, suspects)
+	return corrected, r.forget(suspects)
 }
 
 func settled(slots *[MaxSlots]evidence) bool {
@@ -196,14 +139,14 @@ func (m *abiGroup) correct(slot, excess int) int {
 	return max(excess, -excess)
 }
 
-// moves are the cookies of connections that a group has in the map of moves.
-func (r *recounter) moves(group uint32) (map[uint64]bool, error) {
+// moves are the cookies of connections that the group has in the map of moves.
+func (r *recounter) moves() (map[uint64]bool, error) {
 	cookies := make(map[uint64]bool)
 	var cookie uint64
 	var place abiOrigin
-	all := r.moved.Iterate()
+	all := r.maps.Moved.Iterate()
 	for all.Next(&cookie, &place) {
-		if place.Group == group {
+		if place.Group == r.group.memory.value.Id {
 			cookies[cookie] = true
 		}
 	}
@@ -214,16 +157,16 @@ func (r *recounter) moves(group uint32) (map[uint64]bool, error) {
 }
 
 // forget removes moves of connections that are no more, whose close went unseen.
-func (r *recounter) forget(g *Group, moves map[uint64]bool) error {
+func (r *recounter) forget(moves map[uint64]bool) error {
 	for cookie := range moves {
-		err := r.moved.Delete(cookie)
+		err := r.maps.Moved.Delete(cookie)
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
 			continue // its close was seen after all
 		}
 		if err != nil {
 			return fmt.Errorf("forget a move: %w", err)
 		}
-		atomic.AddUint64(&g.memory.value.Moved, ^uint64(0))
+		atomic.AddUint64(&r.group.memory.value.Moved, ^uint64(0))
 	}
 	return nil
 }

@@ -1,19 +1,25 @@
 package loader
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"sync/atomic"
+
+	"github.com/cilium/ebpf"
 )
 
 // A look is one walk over the sockets, and what the group said before and after.
 type look struct {
 	before, after reading
-	tally         abiTally
+	tally         tally
+}
+
+// A tally is what the sockets themselves say.
+type tally struct {
+	slot  [MaxSlots]int // connections that are counted
+	moved []uint64      // cookies of those that have changed their slot
 }
 
 // A reading is what a group says at about one moment.
@@ -45,42 +51,41 @@ func (m *abiGroup) read() (r reading) {
 	return r
 }
 
-// look walks once. present are the cookies of connections that have moved, if they are asked for.
-func (r *recounter) look(g *Group, list bool) (l look, present []uint64, err error) {
-	result := r.result.value
-	*result = abiTally{List: uint64(flag(list))}
-	l.before = g.memory.value.read()
-	reader, err := r.walk.Open()
+// look walks once.
+func (r *recounter) look() (l look, err error) {
+	m := r.group.memory.value
+	l.before = m.read()
+	err = eachOrigin(m.Meta.Port, r.maps.Origins, func(cookie uint64, born abiOrigin) error {
+		return r.count(&l.tally, cookie, born)
+	})
 	if err != nil {
-		return l, nil, fmt.Errorf("walk over sockets: %w", err)
+		return l, fmt.Errorf("walk over sockets: %w", err)
 	}
-	defer reader.Close()
-	out, err := readWhole(reader)
-	if err != nil {
-		return l, nil, fmt.Errorf("walk over sockets: %w", err)
-	}
-	l.after = g.memory.value.read()
-	l.tally = *result
-	for ; len(out) >= 8; out = out[8:] {
-		present = append(present, binary.LittleEndian.Uint64(out))
-	}
-	return l, present, nil
+	l.after = m.read()
+	return l, nil
 }
 
-// readWhole asks for as much at once as the kernel gives: between two reads it
-// lets go of the table, and has to find its place again.
-func readWhole(from io.Reader) (all []byte, err error) {
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buffer)
-		all = append(all, buffer[:n]...)
-		if errors.Is(err, io.EOF) {
-			return all, nil
+// count adds a connection whose storage says where it was born.
+func (r *recounter) count(t *tally, cookie uint64, born abiOrigin) error {
+	m, place := r.group.memory.value, born
+	if atomic.LoadUint64(&m.Moved) > 0 {
+		var moved abiOrigin
+		err := r.maps.Moved.Lookup(cookie, &moved)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("read a move: %w", err)
 		}
-		if err != nil {
-			return nil, err
+		if err == nil && moved.Group == m.Id {
+			t.moved = append(t.moved, cookie)
+			place = moved
 		}
 	}
+	if born.Group != m.Id || born.Generation == 0 || born.Counted == 0 {
+		return nil
+	}
+	if place.Generation != 0 && place.Generation == atomic.LoadUint32(&m.Info[place.Slot].Generation) {
+		t.slot[place.Slot]++
+	}
+	return nil
 }
 
 // A drift is by how much a count is too high: something from least to most;
@@ -104,19 +109,19 @@ func (l *look) drift(slot int) drift {
 	case (before.gone || after.gone) && before != after: // what leaves its queue is no longer opened
 		return unknown
 	}
-	excess := before.connections - int(l.tally.Slot[slot])
+	excess := before.connections - l.tally.slot[slot]
 	return drift{excess - closes, excess + opens}
 }
 
 // doubtful tells whether something seems to be wrong: a count, or moves of
 // connections that are no more.
 func (l *look) doubtful() bool {
-	for i := range l.tally.Slot {
+	for i := range l.tally.slot {
 		if d := l.drift(i); d.least > 0 || d.most < 0 {
 			return true
 		}
 	}
-	return min(l.before.moved, l.after.moved) > int(l.tally.Moved)
+	return min(l.before.moved, l.after.moved) > len(l.tally.moved)
 }
 
 // evidence is what several looks say of one slot.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -76,15 +75,6 @@ func (w *world) load(workers []*worker) (stop func()) {
 	})
 }
 
-// notHere is for walks under load, in great numbers: see Recount for what they do to
-// the kernel. A machine of their own, which may crash, can be had with SOCKDIST_WALK_UNDER_LOAD=1.
-func notHere(t *testing.T) {
-	t.Helper()
-	if os.Getenv("SOCKDIST_WALK_UNDER_LOAD") == "" {
-		t.Skip("walks under load can corrupt the memory of this kernel")
-	}
-}
-
 // mixed is a group of ten slots that stand still: 0 and 1 have accepted
 // connections, 2 and 3 a queue, 4 is gone and its queue moved to the others, 5 to
 // 9 have nothing but what moved there.
@@ -145,7 +135,6 @@ func TestRecount(t *testing.T) {
 // A count that lost opens and closes is put right beside slots under load, and
 // under load itself.
 func TestRecountBesideLoad(t *testing.T) {
-	notHere(t)
 	for kind, where := range loopbacks {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
@@ -185,7 +174,6 @@ func TestRecountBesideLoad(t *testing.T) {
 
 // Without a drift nothing is corrected, whatever comes, goes and moves.
 func TestRecountCorrectsNothingUnderLoad(t *testing.T) {
-	notHere(t)
 	t.Parallel()
 	w := newWorld(t, 4, Least)
 	w.incomplete = true

@@ -194,23 +194,22 @@ func (w *world) unseenCloses(dead map[int]int) (unseen int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	var tally abiTally
+	var l look
 	if err := w.ns.Do(func() error {
-		r, err := w.group.openRecounter()
+		maps, err := w.host.pinnedMaps()
 		if err != nil {
 			return err
 		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		l, _, err := r.look(w.group, false)
-		tally = l.tally
+		defer maps.close()
+		r := recounter{group: w.group, maps: maps}
+		l, err = r.look()
 		return err
 	}); err != nil {
 		return 0, err
 	}
 	for slot, n := range w.counted() {
-		if int(tally.Slot[slot]) != truth[slot] || n < truth[slot] {
-			return 0, fmt.Errorf("slot %d has %d, its sockets say %d, sock_diag %d", slot, n, tally.Slot[slot], truth[slot])
+		if l.tally.slot[slot] != truth[slot] || n < truth[slot] {
+			return 0, fmt.Errorf("slot %d has %d, its sockets say %d, sock_diag %d", slot, n, l.tally.slot[slot], truth[slot])
 		}
 		unseen += n - truth[slot]
 	}

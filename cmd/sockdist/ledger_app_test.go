@@ -258,7 +258,7 @@ const mostUnseen = 16
 
 // unseenCloses takes off counts what no socket has by its storage, which is the
 // mark of a close that no program was run for, and of no mistake of ours. Only
-// counts that are too high can be that. It needs quiet: see loader.Group.Recount.
+// counts that are too high can be that.
 func (b *booked) unseenCloses(counted, real map[int]int) (corrected int) {
 	b.t.Helper()
 	for pid, n := range real {
