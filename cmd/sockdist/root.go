@@ -76,6 +76,7 @@ var verbs = []func(*environment) *cobra.Command{
 	newReload,
 	newScale,
 	newStop,
+	newCheck,
 	newDemo,
 	newDemoWorker,
 	newAttach,

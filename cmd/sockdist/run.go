@@ -50,10 +50,11 @@ listens is an error.`,
 }
 
 func (e *environment) run(ctx context.Context, flags runFlags, command []string) error {
-	config, policy, err := flags.config(command)
+	meant, err := flags.settings(command)
 	if err != nil {
 		return usageError{err}
 	}
+	config := meant.Config
 	config.Logger = e.logger()
 	config.Relay = []string{"/proc/self/exe", relayVerb}
 	config.RuntimeDir = e.getenv(runtimeVariable)
@@ -75,7 +76,7 @@ func (e *environment) run(ctx context.Context, flags runFlags, command []string)
 		return err
 	}
 	defer host.Close()
-	supervisor, err := control.New(config, &kernel{host: host, policy: policy, udp: flags.udp, log: config.Logger})
+	supervisor, err := control.New(config, &kernel{host: host, policy: meant.Policy, udp: meant.UDP, log: config.Logger})
 	if err != nil {
 		return err
 	}
