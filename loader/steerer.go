@@ -10,7 +10,15 @@ import (
 
 // Chooses tells whether a program, by its number as in Steerers, chooses among
 // this group's sockets: its present program, or one from before a Host.Refresh.
-func (g *Group) Chooses(program uint32) (bool, error) { return uses(program, g.sockets) }
+//
+// For any but the present one it takes CAP_SYS_ADMIN to look; without it the
+// error wraps ErrNotSupported.
+func (g *Group) Chooses(program uint32) (bool, error) {
+	if pinned, err := g.ProgramID(); err == nil && program != 0 && pinned == program {
+		return true, nil
+	}
+	return uses(program, g.sockets)
+}
 
 // Chooses tells whether a program, by its number as in Steerers, is that of a
 // group of the other version. The error wraps fs.ErrNotExist if there is no such group.
@@ -32,6 +40,9 @@ func uses(program uint32, m *ebpf.Map) (bool, error) {
 	p, err := ebpf.NewProgramFromID(ebpf.ProgramID(program))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return false, &UnsupportedError{Feature: "telling whose program steers", Err: err, Advice: "run as root, or with CAP_SYS_ADMIN"}
 	}
 	if err != nil {
 		return false, err

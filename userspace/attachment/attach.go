@@ -59,6 +59,8 @@ type known struct {
 	// programs are those that choose among its sockets: its present one, and from
 	// an upgrade to the next attach the one before.
 	programs []uint32
+	// hidden is why it can't be told whose other programs are.
+	hidden error
 }
 
 // run works in the namespace, and keeps others from attaching and detaching.
@@ -147,7 +149,7 @@ func knownGroups(host *loader.Host, steerers map[uint64]uint32) (all []known, er
 			return nil, err
 		}
 		k := known{name: name, spec: g.Spec()}
-		k.programs, err = programsOf(g, steering)
+		k.programs, k.hidden, err = programsOf(g, steering)
 		g.Close()
 		if err != nil {
 			return nil, err
@@ -158,17 +160,19 @@ func knownGroups(host *loader.Host, steerers map[uint64]uint32) (all []known, er
 }
 
 // programsOf are those of the steering programs that are the group's.
-func programsOf(g *loader.Group, steering []uint32) (own []uint32, err error) {
+func programsOf(g *loader.Group, steering []uint32) (own []uint32, hidden, err error) {
 	for _, id := range steering {
 		chooses, err := g.Chooses(id)
-		if err != nil {
-			return nil, err
-		}
-		if chooses {
+		switch {
+		case errors.Is(err, loader.ErrNotSupported):
+			hidden = err
+		case err != nil:
+			return nil, nil, err
+		case chooses:
 			own = append(own, id)
 		}
 	}
-	return own, nil
+	return own, hidden, nil
 }
 
 func (a *attempt) called(name string) *known {

@@ -137,6 +137,11 @@ func (a *attempt) refuseSteered(k kernelGroup, have *known, was *earlier) error 
 		if i := slices.IndexFunc(a.known, func(g known) bool { return slices.Contains(g.programs, id) }); i >= 0 {
 			return fmt.Errorf("%s is %w: that of the group %s; sockdist detach %[3]s first", a.options.subject(l), loader.ErrSteered, a.known[i].name)
 		}
+		for _, g := range a.known {
+			if g.hidden != nil { // it may be that of a sockdist before this one
+				return fmt.Errorf("%s is %w, number %d: %w", a.options.subject(l), loader.ErrSteered, id, g.hidden)
+			}
+		}
 		return fmt.Errorf("%s is %w, %s", a.options.subject(l), loader.ErrSteered, stranger(id))
 	}
 	return nil
