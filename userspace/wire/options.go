@@ -97,10 +97,19 @@ func (o Options) inherit() (*net.UnixListener, error) {
 		return nil, fmt.Errorf("use %s as the control socket: %w", o.Listener.Name(), err)
 	}
 	l, ok := any.(*net.UnixListener)
-	if !ok || l.Addr().Network() != "unixpacket" {
+	if !ok || l.Addr().Network() != "unixpacket" || !listens(l) {
 		any.Close()
-		return nil, fmt.Errorf("use %s as the control socket: it is no unix socket of type SEQPACKET", o.Listener.Name())
+		return nil, fmt.Errorf("use %s as the control socket: it is no unix socket of type SEQPACKET that listens", o.Listener.Name())
 	}
 	l.SetUnlinkOnClose(false)
 	return l, nil
+}
+
+func listens(l *net.UnixListener) bool {
+	var yes int
+	raw, err := l.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { yes, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ACCEPTCONN) })
+	}
+	return err == nil && yes == 1
 }

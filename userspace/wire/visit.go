@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -16,6 +17,7 @@ type visit struct {
 	kind   kind
 
 	order sync.Mutex // of replies
+	deaf  error      // why the client gets no more of them
 }
 
 // run answers the request, or serves the session that it begins. It returns
@@ -65,13 +67,21 @@ func (v *visit) join(r Request, files []*os.File) {
 
 func (v *visit) refuse(why string) { _ = v.reply(Reply{Done: true, Error: why}) }
 
-// reply sends a packet, for which the client has to make room in time.
+// reply sends a packet, for which the client has to make room in time. One that
+// doesn't isn't waited for again.
 func (v *visit) reply(r Reply, files ...*os.File) error {
 	v.order.Lock()
 	defer v.order.Unlock()
-	r.Version = Version
-	if err := v.conn.SetWriteDeadline(time.Now().Add(v.server.limits.Patience)); err != nil {
-		return err
+	if v.deaf != nil {
+		return v.deaf
 	}
-	return send(v.conn, r, files...)
+	r.Version = Version
+	if v.deaf = v.conn.SetWriteDeadline(time.Now().Add(v.server.limits.Patience)); v.deaf != nil {
+		return v.deaf
+	}
+	err := send(v.conn, r, files...)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		v.deaf = fmt.Errorf("the client takes no replies: %w", err)
+	}
+	return err
 }

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net"
 	"os"
@@ -12,11 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // handler does what its functions do; without them it does nothing.
 type handler struct {
@@ -230,37 +225,4 @@ func TestHostileClients(t *testing.T) {
 	if err := Call(ctx, path, Request{Verb: Ping}, nil); err != nil {
 		t.Errorf("a good client is not served: %v", err)
 	}
-}
-
-func FuzzRequest(f *testing.F) {
-	good, err := json.Marshal(Request{Version: Version, Verb: Scale, Workers: 3})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(good)
-	f.Add([]byte(`{"version":1}`))
-	f.Add([]byte("{"))
-	path := serve(f, func(r Request, _ func(string)) Reply {
-		if r.Version != Version {
-			panic("a request of another version was handled")
-		}
-		return Reply{}
-	})
-	f.Fuzz(func(t *testing.T, packet []byte) {
-		if len(packet) == 0 {
-			return
-		}
-		conn, err := dial(t.Context(), path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		if _, err := conn.Write(packet); err != nil {
-			return // too long for the socket
-		}
-		reply, err := readReply(conn)
-		if err != nil || !reply.Done {
-			t.Errorf("packet %q: reply %+v, %v", packet, reply, err)
-		}
-	})
 }
