@@ -1,0 +1,56 @@
+package worker
+
+import (
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// share has the socket share its port with other workers.
+func share(_, _ string, conn syscall.RawConn) error {
+	var failed error
+	if err := conn.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	}); err != nil {
+		return err
+	}
+	return failed
+}
+
+// queued is how many connections a listener's accept queue has.
+func queued(fd uintptr) int {
+	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0
+	}
+	return int(info.Unacked) // of a listening socket it is that
+}
+
+// Commands of membarrier(2).
+const (
+	barrierGlobal            = 1 << 0
+	barrierExpedited         = 1 << 3
+	barrierRegisterExpedited = 1 << 4
+)
+
+var registerBarrier = sync.OnceValue(func() bool {
+	_, _, err := unix.Syscall(unix.SYS_MEMBARRIER, barrierRegisterExpedited, 0, 0)
+	return err == 0
+})
+
+// barrier returns when every processor that runs a thread of this process has
+// passed a full memory barrier.
+func barrier() {
+	if registerBarrier() {
+		if _, _, err := unix.Syscall(unix.SYS_MEMBARRIER, barrierExpedited, 0, 0); err == 0 {
+			return
+		}
+	}
+	if _, _, err := unix.Syscall(unix.SYS_MEMBARRIER, barrierGlobal, 0, 0); err == 0 {
+		return
+	}
+	// A sandbox forbids the call. A store leaves its processor within nanoseconds.
+	time.Sleep(10 * time.Millisecond)
+}
