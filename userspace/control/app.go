@@ -55,6 +55,8 @@ type Supervisor struct {
 	departures sync.WaitGroup
 	urgency    *urgency
 	failed     chan error
+	started    chan struct{} // closed with manned
+	left       chan struct{} // closed when the workers are another supervisor's
 	ended      chan struct{} // closed when Run returns
 	background sync.WaitGroup
 }
@@ -71,7 +73,7 @@ func New(config Config, kernel Kernel) (*Supervisor, error) {
 	}
 	s := &Supervisor{
 		config: config, kernel: kernel, log: config.Logger, path: path,
-		goal:     goal{workers: config.Workers},
+		goal: goal{workers: config.Workers, configured: config.Workers}, started: make(chan struct{}), left: make(chan struct{}),
 		changing: make(chan struct{}, 1), urgency: newUrgency(), failed: make(chan error, 1), ended: make(chan struct{}),
 	}
 	s.crew = newCrew(MaxWorkers)

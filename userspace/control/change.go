@@ -15,6 +15,7 @@ var ErrEnding = errors.New("the app is ending")
 // goal is what the crew is to become.
 type goal struct {
 	workers    int
+	configured int // that it was started with
 	generation int
 	// reloading: workers of an earlier generation are to be replaced.
 	reloading bool
@@ -55,6 +56,22 @@ func (s *Supervisor) Scale(ctx context.Context, workers int, say func(string)) e
 		}
 		g.workers = workers
 	})
+}
+
+// Configure is [Supervisor.Scale] for good: who takes the app over later finds it
+// as if it had been started with so many workers, 0 for [AutoWorkers].
+func (s *Supervisor) Configure(ctx context.Context, workers int, say func(string)) error {
+	if workers == 0 {
+		var err error
+		if workers, err = AutoWorkers(); err != nil {
+			return err
+		}
+	}
+	if err := s.config.mayScale(workers); err != nil {
+		return err
+	}
+	s.aim(func(g *goal) { g.configured = workers })
+	return s.Scale(ctx, workers, say)
 }
 
 // change alters the goal and brings the crew there. There is one change at a
@@ -252,7 +269,11 @@ func (s *Supervisor) enlist(shape func(*worker)) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := w.start(); err != nil {
+	started, err := w.start()
+	if err == nil && !started {
+		err = ErrEnding // the app is another supervisor's
+	}
+	if err != nil {
 		w.retire()
 		s.crew.remove(w)
 		close(w.done)

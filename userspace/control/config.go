@@ -120,8 +120,8 @@ type Config struct {
 	// workers share: what waits in their queues goes to the workers.
 	Standby []*os.File
 
-	// Managed: a service manager starts this process again whenever it ends, so
-	// that no other may take the app over.
+	// Managed: a service manager starts this process again whenever it ends, or a
+	// daemon this supervisor, so that no other may take the app over.
 	Managed bool
 
 	// Manager is told how the app is. Nil means nobody is.

@@ -87,7 +87,7 @@ func (s *Supervisor) answer(d *desk, r wire.Request, say func(string)) wire.Repl
 		return s.replyTo(r, d.result)
 	}
 	if r.Verb == wire.Leave && s.config.Managed {
-		return wire.Reply{Error: "a service manager started the supervisor, and would start it again: have that replace it, as systemctl restart does"}
+		return wire.Reply{Error: "a service manager, or sockdist serve, started the supervisor, and would start it again: have that replace it, as systemctl restart does, or take the app out of its configuration"}
 	}
 	if r.Verb == wire.Leave {
 		s.log.Info("leaving the workers to another supervisor")

@@ -21,6 +21,34 @@ const (
 // ErrHandedOver is what Run returns when another supervisor took the app over.
 var ErrHandedOver = errors.New("handed over to another supervisor")
 
+// HandOver ends Run with [ErrHandedOver], and leaves the workers as they are to
+// another supervisor, which may be one of this process. It returns when Run does.
+func (s *Supervisor) HandOver() {
+	s.fail(ErrHandedOver)
+	<-s.ended
+}
+
+// Started is closed when workers were started, or taken over: from then on the
+// app can be changed.
+func (s *Supervisor) Started() <-chan struct{} { return s.started }
+
+// leave has nobody here look after the workers any more.
+func (s *Supervisor) leave() {
+	s.forget()
+	s.inCharge = false
+	close(s.left)
+	workers := s.crew.all()
+	for _, w := range workers {
+		w.current() // waits for a start that is under way
+	}
+	s.urgency.raise(hurried)
+	s.giveUp()
+	for _, w := range workers {
+		<-w.done
+	}
+	s.departures.Wait()
+}
+
 // askToLeave has the app's present supervisor, if there is one, end and leave
 // its workers.
 func (s *Supervisor) askToLeave() error {

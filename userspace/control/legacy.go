@@ -150,6 +150,9 @@ func inheritMain(leaf *cgroup.Leaf, pids []int, saved WorkerState) (*process, er
 
 // openProcess is sure that it has the process which lives in the leaf.
 func openProcess(leaf *cgroup.Leaf, pid int, began uint64) (*process, error) {
+	if p := children.known(pid, began); p != nil {
+		return p, nil
+	}
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if errors.Is(err, unix.ESRCH) {
 		return endedProcess(pid, began), nil
@@ -167,6 +170,6 @@ func openProcess(leaf *cgroup.Leaf, pid int, began uint64) (*process, error) {
 		_ = p.file.Close()
 		return endedProcess(pid, began), nil
 	}
-	go p.wait()
+	children.adopt(p)
 	return p, nil
 }

@@ -13,11 +13,41 @@ import (
 
 // children are the processes that this one started. It is a single list
 // because the kernel, too, keeps a single one for all that is in a process.
-var children = &nursery{own: make(map[int]*process)}
+var children = &nursery{own: make(map[int]*process), adopted: make(map[int]*process)}
 
 type nursery struct {
 	mu  sync.Mutex // held from fork to entry in own
 	own map[int]*process
+	// adopted are strangers, of whom nothing is reaped.
+	adopted map[int]*process
+}
+
+// adopt waits for the end of a stranger.
+func (n *nursery) adopt(p *process) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.adopted[p.pid] = p
+	go func() {
+		p.wait()
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.adopted[p.pid] == p {
+			delete(n.adopted, p.pid)
+		}
+	}()
+}
+
+// known returns the process that was started or adopted here before, or nil. A
+// supervisor that takes over from another one of this process finds it.
+func (n *nursery) known(pid int, began uint64) *process {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range []*process{n.own[pid], n.adopted[pid]} {
+		if p != nil && p.began == began {
+			return p
+		}
+	}
+	return nil
 }
 
 func (n *nursery) start(p program) (*process, error) {

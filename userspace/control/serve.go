@@ -22,6 +22,7 @@ func (s *Supervisor) serve(found *legacy) error {
 	err := s.startAll()
 	if err == nil {
 		s.manned.Store(true)
+		close(s.started)
 		s.save()
 		// Some may have listened before anybody read events.
 		s.listeners.scan()
@@ -29,10 +30,7 @@ func (s *Supervisor) serve(found *legacy) error {
 		err = s.wait()
 	}
 	if errors.Is(err, ErrHandedOver) {
-		// Who looks after a worker does nothing to it until this process ends.
-		s.forget()
-		s.inCharge = false
-		s.urgency.raise(hurried)
+		s.leave()
 		return err
 	}
 	defer s.giveUp()

@@ -96,7 +96,7 @@ func (s *Supervisor) State() State {
 	goal := s.aims()
 	state := State{
 		Version: stateVersion, Name: s.config.Name, Supervisor: os.Getpid(), Command: s.config.Command,
-		Configured: s.config.Workers, Wanted: goal.workers, Generation: goal.generation,
+		Configured: goal.configured, Wanted: goal.workers, Generation: goal.generation,
 		Reloading: goal.reloading, AtOnce: goal.atOnce, Workers: []WorkerState{},
 	}
 	state.Start, _ = sockets.StartTime(state.Supervisor)

@@ -70,7 +70,7 @@ func (s *Supervisor) takeGoal(found *legacy) {
 		s.goal.generation = max(s.goal.generation, heir.saved.Generation)
 	}
 	s.goal.reloading, s.goal.atOnce = found.state.Reloading, found.state.AtOnce
-	if found.state.Configured == s.config.Workers {
+	if found.state.Configured == s.goal.configured {
 		s.goal.workers = found.state.Wanted
 	}
 }

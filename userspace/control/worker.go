@@ -63,7 +63,7 @@ func newWorker(app *Supervisor, slot, generation int) *worker {
 func (w *worker) start() (bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.isRetired() {
+	if w.isRetired() || isClosed(w.app.left) {
 		return false, nil
 	}
 	leaf, err := w.app.tree.Leaf(strconv.Itoa(w.slot))
@@ -130,9 +130,16 @@ func (w *worker) supervise(ctx context.Context) {
 	defer w.app.save()
 	defer w.app.crew.remove(w)
 	for {
-		w.app.judge(w.outlive(ctx))
+		d := w.outlive(ctx)
+		if isClosed(w.app.left) {
+			return
+		}
+		w.app.judge(d)
 		w.app.save()
 		if !w.startAgain() {
+			if isClosed(w.app.left) {
+				return
+			}
 			w.app.listeners.release(w.slot)
 			return
 		}
@@ -149,6 +156,8 @@ func (w *worker) startAgain() bool {
 		w.mu.Unlock()
 		select {
 		case <-w.retired:
+			return false
+		case <-w.app.left:
 			return false
 		case <-time.After(pause):
 		}
