@@ -2,10 +2,15 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
+
+// patience is far more than any file takes that is read at all.
+const patience = 20 * time.Second
 
 // Whatever is in a file, it is read in no time, and either makes sense or has
 // problems that name a place in it.
@@ -19,7 +24,9 @@ func FuzzConfig(f *testing.F) {
 	f.Add("groups:\n  ? {a: b}\n  : {listen: !!str \":80\"}\n--- |\n x\n")
 	f.Add("a: " + strings.Repeat("[", 64) + strings.Repeat("- ", 64))
 	f.Fuzz(func(t *testing.T, text string) {
+		endless := time.AfterFunc(patience, func() { panic(fmt.Sprintf("it isn't read within %v: %q", patience, text)) })
 		file, err := Parse("f", []byte(text))
+		endless.Stop()
 		if err == nil {
 			if len(file.Apps)+len(file.Groups)+len(file.Attach) == 0 {
 				t.Error("there is nothing in it")
