@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/sockdist/sockdist/internal/cgroup"
 	"github.com/sockdist/sockdist/userspace/sockets"
@@ -46,18 +45,4 @@ func descriptorOf(pid int, link string) (int, error) {
 		}
 	}
 	return -1, fs.ErrNotExist
-}
-
-// owners names the processes that have the listener.
-func owners(l sockets.Listener) string {
-	// The processes that may not be looked into are just not named.
-	holders, _ := sockets.Holders([]uint32{l.Inode})
-	var names []string
-	for _, holder := range holders[l.Inode] {
-		names = append(names, fmt.Sprintf("%s (pid %d)", holder.Comm, holder.PID))
-	}
-	if len(names) == 0 {
-		return fmt.Sprintf("a process of user %d", l.UID)
-	}
-	return strings.Join(names, ", ")
 }

@@ -30,7 +30,7 @@ func foreignListeners(ports []uint16, leaves, standby map[uint64]bool) error {
 	}
 	for _, l := range found {
 		if slices.Contains(ports, l.Address.Port()) && !leaves[l.Cgroup] && !standby[l.Cookie] {
-			return taken(l.Address, owners(l))
+			return taken(l.Address, l.Owners())
 		}
 	}
 	return nil
@@ -46,7 +46,7 @@ func (l *listeners) meetsStranger(g sockets.Group, found []sockets.Listener, our
 	}
 	for _, other := range found {
 		if ours[other.Cgroup] == nil && !l.standby[other.Cookie] && g.Overlaps(other.Group()) {
-			l.fail(taken(other.Address, owners(other)))
+			l.fail(taken(other.Address, other.Owners()))
 			return true
 		}
 	}
@@ -63,7 +63,7 @@ func (l *listeners) strangers(port uint16) string {
 	homes := l.homes()
 	for _, socket := range found {
 		if socket.Address.Port() == port && homes[socket.Cgroup] == nil {
-			names = append(names, owners(socket))
+			names = append(names, socket.Owners())
 		}
 	}
 	if len(names) == 0 {

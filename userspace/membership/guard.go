@@ -1,0 +1,204 @@
+package membership
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sockdist/sockdist/loader"
+	"github.com/sockdist/sockdist/userspace/health"
+	"github.com/sockdist/sockdist/userspace/sockets"
+)
+
+// tidyEvery is how often slots without a worker are looked for.
+const tidyEvery = time.Second
+
+// A guard looks for workers that hang, for slots that nobody is in any more, and
+// for connections that come without a pick. It is for one goroutine.
+type guard struct {
+	group *Group
+	after time.Duration // Config.HangAfter
+	// queue watches what workers accept, beat their heartbeats; nil: nobody is
+	// ejected.
+	queue, beat *health.Check
+	ejected     map[int]*ejection
+	seen        map[int]*sight
+	open        bool // it was said that most hang
+	tidied      time.Duration
+	picks       picks
+	slots       []loader.Progress
+}
+
+// guard works until the group ends.
+func (g *Group) guard() {
+	w := &guard{group: g}
+	defer w.forgetAll()
+	for {
+		ticker := time.NewTicker(w.begin())
+		for again := true; again; {
+			select {
+			case <-ticker.C:
+				w.look()
+			case <-g.change:
+				again = false
+			case <-g.stop:
+				ticker.Stop()
+				return
+			}
+		}
+		ticker.Stop()
+	}
+}
+
+// begin starts to watch by the present configuration, and returns how often to look.
+func (w *guard) begin() time.Duration {
+	w.forgetAll()
+	w.ejected, w.seen = make(map[int]*ejection), make(map[int]*sight)
+	w.after, w.queue, w.beat = w.group.Config().HangAfter, nil, nil
+	if w.after == 0 {
+		w.pardon()
+		return tidyEvery
+	}
+	w.queue, w.beat = health.NewCheck(w.after), health.NewCheck(w.after)
+	return w.queue.Interval()
+}
+
+// pardon readmits whoever was ejected, where nobody would do it any more.
+func (w *guard) pardon() {
+	g := w.group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ended {
+		return
+	}
+	for _, p := range g.kernel.Progress(nil) {
+		if m := g.members[p.Slot]; m != nil && p.Hold&loader.HoldHang != 0 {
+			g.unhold(m, loader.HoldHang)
+		}
+	}
+}
+
+func (g *Group) unhold(m *member, why loader.Hold) {
+	if err := g.kernel.Unhold(m.slot, why); err != nil {
+		g.log.Error(fmt.Sprintf("let connections come to %s: %v", m, err))
+	}
+}
+
+func (w *guard) forgetAll() {
+	for slot := range w.ejected {
+		w.forget(slot)
+	}
+}
+
+// look is done every interval.
+func (w *guard) look() {
+	for _, e := range w.lookNow(monotonic()) {
+		e.sendCanary(w.group) // without the lock: it may take its time
+	}
+}
+
+// lookNow returns who wants a canary.
+func (w *guard) lookNow(now time.Duration) (canaries []*ejection) {
+	g := w.group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ended {
+		return nil
+	}
+	if now-w.tidied >= tidyEvery {
+		w.tidied = now
+		g.tidy(now)
+	}
+	w.slots = g.kernel.Progress(w.slots[:0])
+	if w.picks.areMissing(now, w.slots) {
+		g.steerAgain()
+	}
+	if w.after == 0 {
+		return nil
+	}
+	seen, err := w.sights(now)
+	if err != nil {
+		g.log.Error(fmt.Sprintf("look whether workers hang: %v", err))
+		return nil
+	}
+	w.judge(now, seen)
+	return w.tend(seen)
+}
+
+func (g *Group) steerAgain() {
+	if err := g.steer(); err != nil {
+		g.log.Error(fmt.Sprintf("steer again: %v", err))
+		return
+	}
+	g.log.Warn("connections came that nobody had picked a worker for: the program was taken off, and is attached again")
+}
+
+// A sight is what a member showed at a look.
+type sight struct {
+	member   *member
+	progress loader.Progress
+	backlog  uint64
+	accepted int64
+
+	stuck  int           // looks in a row at which connections waited and none was accepted
+	still  int           // looks in a row that showed no progress of any kind
+	since  time.Duration // of the second of these
+	waited time.Duration // what it had waited for a CPU then
+}
+
+// sights looks at each member that gets connections, or would if it didn't
+// hang. Backlogs are asked for only if there can be one: a group without
+// traffic costs next to nothing.
+func (w *guard) sights(now time.Duration) (seen []*sight, err error) {
+	quiet := true
+	for _, p := range w.slots {
+		m := w.group.members[p.Slot]
+		if m == nil || m.cookie != p.Cookie || m.lost != 0 || p.State != loader.Live || p.Hold&^loader.HoldHang != 0 {
+			continue
+		}
+		seen = append(seen, &sight{member: m, progress: p})
+		before := w.seen[p.Slot]
+		quiet = quiet && before != nil && before.progress.Opened == p.Opened && before.backlog == 0 && p.Hold == 0
+	}
+	var backlogs map[uint64]uint32
+	if !quiet {
+		if backlogs, err = sockets.Backlogs(w.group.place.Address.Port()); err != nil {
+			return nil, err
+		}
+	}
+	last := w.seen
+	w.seen = make(map[int]*sight, len(seen))
+	for _, s := range seen {
+		s.backlog = uint64(backlogs[s.member.cookie])
+		s.accepted = int64(s.progress.Opened) - int64(s.backlog)
+		s.follow(last[s.member.slot], now)
+		w.seen[s.member.slot] = s
+	}
+	return seen, nil
+}
+
+// follow compares with the look before.
+func (s *sight) follow(before *sight, now time.Duration) {
+	if before == nil || before.member != s.member {
+		return
+	}
+	if s.backlog > 0 && before.backlog > 0 && s.accepted <= before.accepted {
+		s.stuck = before.stuck + 1
+	}
+	canShow := s.backlog > 0 || s.progress.Beat != 0
+	if !canShow || s.accepted > before.accepted || s.progress.Beat != before.progress.Beat {
+		return
+	}
+	s.still, s.since, s.waited = before.still+1, before.since, before.waited
+	if s.still == 2 {
+		s.since, s.waited = now, cpuWait(s.member.process.pid)
+	}
+}
+
+// isStarved tells whether a worker shows no progress because it gets no CPU.
+// That is no fault of its own, and the others get no more of them.
+func (s *sight) isStarved(now, hangs, after time.Duration) bool {
+	if s.still < 3 || hangs > mostStarved*after || now == s.since {
+		return false
+	}
+	return float64(cpuWait(s.member.process.pid)-s.waited)/float64(now-s.since) > starved
+}

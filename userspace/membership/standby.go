@@ -1,0 +1,120 @@
+package membership
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sockdist/sockdist/loader"
+	"github.com/sockdist/sockdist/userspace/sockets"
+)
+
+// relieveEvery is how often the queue of the standby is looked at.
+const relieveEvery = 50 * time.Millisecond
+
+// standby is a listening socket that outlives the group: the service manager's.
+// It shares the workers' address, and is picked when no worker can be. So
+// connections wait in its queue until there is one, and then move over.
+type standby struct {
+	sockets.Listener
+	fd int // our own duplicate
+}
+
+func (g *Group) prepareStandby(file *os.File) (s *standby, err error) {
+	s = &standby{fd: -1}
+	err = withFile(file, func(fd int) (err error) {
+		s.fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	})
+	if err == nil {
+		err = s.prepare(g.place)
+	}
+	if err != nil && s.fd >= 0 {
+		unix.Close(s.fd)
+	}
+	return s, err
+}
+
+func (s *standby) prepare(at sockets.Group) error {
+	d, err := sockets.Describe(s.fd)
+	switch {
+	case err != nil:
+		return err
+	case !d.Listening:
+		return fmt.Errorf("it doesn't listen: it must be of type stream, with Accept=no: %w", ErrListener)
+	case !d.ReusePort:
+		return fmt.Errorf("it doesn't share %s: set ReusePort=yes in the socket unit: %w", d.Address, ErrListener)
+	case d.MPTCP:
+		return fmt.Errorf("it speaks MPTCP, which can't be steered: %w", ErrListener)
+	case placeOf(d) != at:
+		return fmt.Errorf("it listens at %s, and the group at %s: %w", d.Address, at.Address, ErrListener)
+	}
+	s.Listener = d.Listener
+	if int(d.UID) != os.Geteuid() { // only sockets of one user share a port
+		if err := unix.Fchown(s.fd, os.Geteuid(), -1); err != nil {
+			return fmt.Errorf("take it over from user %d: %w", d.UID, err)
+		}
+	}
+	return nil
+}
+
+// park gives the socket its slot, which is picked only when no other can be.
+func (g *Group) park() error {
+	began, err := sockets.StartTime(os.Getpid())
+	if err != nil {
+		return err
+	}
+	_, err = g.kernel.Add(standbySlot, loader.Listener{FD: g.standby.fd, PID: os.Getpid(), Start: began, Hold: loader.HoldStart})
+	if err != nil {
+		return err
+	}
+	return g.kernel.Steer(g.standby.fd)
+}
+
+// relieve moves what waits at the standby to workers, as soon as there are some.
+func (g *Group) relieve() {
+	ticker := time.NewTicker(relieveEvery)
+	defer ticker.Stop()
+	var slots []loader.Progress
+	for {
+		select {
+		case <-ticker.C:
+		case <-g.stop:
+			return
+		}
+		slots = g.kernel.Progress(slots[:0])
+		if !waitsFor(slots) {
+			continue
+		}
+		if err := g.relieveNow(); err != nil {
+			g.log.Error(fmt.Sprintf("give workers what waits at %s: %v", g.place.Address, err))
+		}
+	}
+}
+
+// waitsFor tells whether something waits at the standby, and somebody could serve it.
+func waitsFor(slots []loader.Progress) bool {
+	waits, serves := false, false
+	for _, p := range slots {
+		if p.Slot == standbySlot {
+			waits = p.Connections > 0
+		} else {
+			serves = serves || p.State == loader.Live && p.Hold == 0
+		}
+	}
+	return waits && serves
+}
+
+func (g *Group) relieveNow() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ended {
+		return nil
+	}
+	if err := sockets.Rescue(g.standby.fd, g.standby.MaxBacklog); err != nil {
+		return err
+	}
+	return g.park()
+}

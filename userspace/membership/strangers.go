@@ -1,0 +1,61 @@
+package membership
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/sockdist/sockdist/userspace/sockets"
+)
+
+// ErrStranger is wrapped when somebody outside of the group listens at its
+// address.
+var ErrStranger = errors.New("the address isn't the group's alone")
+
+const (
+	// leaveTries is how often Open looks again at one who may be a worker that has
+	// left and is about to close its listener.
+	leaveTries = 10
+	leaveAgain = 100 * time.Millisecond
+)
+
+// strangers returns an error that names who listens where connections to the
+// group go, and isn't in it. Those that have left it may take their time.
+func (g *Group) strangers() error {
+	all, err := sockets.Listeners(sockets.Address{})
+	if err != nil {
+		return fmt.Errorf("look whether the address is free: %w", err)
+	}
+	ours := make(map[uint64]bool)
+	for _, p := range g.kernel.Progress(nil) {
+		ours[p.Cookie] = true
+	}
+	left := make(map[uint64]bool)
+	var stranger *sockets.Listener
+	for _, l := range all {
+		switch {
+		case !g.place.Overlaps(l.Group()) || ours[l.Cookie]:
+		case g.left[l.Cookie]:
+			left[l.Cookie] = true
+		default:
+			stranger = &l
+		}
+	}
+	maps.DeleteFunc(g.left, func(cookie uint64, _ bool) bool { return !left[cookie] })
+	if stranger != nil {
+		return fmt.Errorf("%s is taken by %s: end that one, or take another address: %w", stranger.Address, stranger.Owners(), ErrStranger)
+	}
+	return nil
+}
+
+// noStrangers is strangers for the first time: nobody is known to have left.
+func (g *Group) noStrangers() (err error) {
+	for range leaveTries {
+		if err = g.strangers(); !errors.Is(err, ErrStranger) {
+			return err
+		}
+		time.Sleep(leaveAgain)
+	}
+	return err
+}
