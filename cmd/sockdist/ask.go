@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/sockdist/sockdist/userspace/control"
 	"github.com/sockdist/sockdist/userspace/wire"
@@ -21,6 +22,8 @@ func (e *environment) ask(ctx context.Context, app string, request wire.Request)
 	switch {
 	case errors.Is(err, wire.ErrNobody):
 		return e.explainNobody(app, err)
+	case errors.Is(err, fs.ErrPermission):
+		return explainClosed(request.Verb+" of another user's app", err)
 	case errors.As(err, &refused):
 		return &refusedError{app: app, verb: request.Verb, Refusal: refused}
 	case errors.Is(err, wire.ErrGone):

@@ -100,6 +100,10 @@ func (f attachFlags) options(policyGiven bool, address string) (o attachment.Opt
 }
 
 func (e *environment) attach(ctx context.Context, o attachment.Options, flags attachFlags) error {
+	when := e.circumstances(e.pinFolder())
+	if err := may("attach", when...); err != nil {
+		return err
+	}
 	host, err := e.host()
 	if err != nil {
 		return err
@@ -107,7 +111,10 @@ func (e *environment) attach(ctx context.Context, o attachment.Options, flags at
 	defer host.Close()
 	groups, err := attachment.Attach(ctx, host, o)
 	if err != nil {
-		return err
+		if when = append(when, ofOthers); o.NetNS != "" || len(o.PIDs) > 0 {
+			when = append(when, elsewhere)
+		}
+		return explainRights("attach", err, when...)
 	}
 	if err := e.writeAttached(groups, flags.asJSON); err != nil || !flags.watch {
 		return err
@@ -116,7 +123,9 @@ func (e *environment) attach(ctx context.Context, o attachment.Options, flags at
 	if flags.asJSON {
 		handler = slog.NewJSONHandler(e.err, nil)
 	}
-	return attachment.Watch(ctx, host, o, groups, slog.New(handler))
+	log := slog.New(handler)
+	fulfil(e.dutyOfWatch(groups), log)
+	return attachment.Watch(ctx, host, o, groups, log)
 }
 
 func (e *environment) writeAttached(groups []attachment.Group, asJSON bool) error {

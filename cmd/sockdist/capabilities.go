@@ -3,62 +3,167 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
+	"github.com/sockdist/sockdist/internal/capabilities"
 	"github.com/sockdist/sockdist/loader"
-	"golang.org/x/sys/unix"
+	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
-// A capability is one that a verb needs.
-type capability struct {
-	bit  uint
-	name string
-	// wider is one that serves as well, 0 if there is none.
-	wider uint
+// A right is work of a verb's that takes capabilities.
+type right struct {
+	work capabilities.Work
+	when condition
+	// without is what the verb does without it; "": it fails, with exit code 3.
+	without string
 }
 
-// runCapabilities is what `run` needs. CAP_SYS_ADMIN besides is for mounting
-// bpffs, where nobody did.
-var runCapabilities = []capability{
-	{unix.CAP_BPF, "CAP_BPF", unix.CAP_SYS_ADMIN},         // load programs and maps
-	{unix.CAP_PERFMON, "CAP_PERFMON", unix.CAP_SYS_ADMIN}, // the state tracepoint
-	{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", 0},              // socket arrays, bind hooks
-	{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE", 0},            // fetch a worker's listener
+// A condition is when a verb does some work, as in "…: CAP_KILL".
+type condition string
+
+const (
+	always    condition = ""
+	withUser  condition = "with --user"
+	abandoned condition = "when the supervisor was killed, and workers have another user"
+	ofOthers  condition = "when the server has another user, or capabilities that this process hasn't"
+	elsewhere condition = "in another network namespace"
+	closed    condition = "when pins or cgroups are closed to this user"
+	unmounted condition = "while bpffs isn't mounted"
+)
+
+// rightsOf is what each verb needs. Help, man pages, doctor and the checks go by
+// it; a test takes each capability away; docs/SECURITY.md is compared with it.
+var rightsOf = map[string][]right{
+	"run": {
+		{capabilities.Steer, always, ""}, {capabilities.Hook, always, ""}, {capabilities.Fetch, always, ""},
+		{capabilities.Become, withUser, ""}, {capabilities.Signal, withUser, ""}, {capabilities.Look, withUser, ""},
+		{capabilities.Closed, closed, ""}, {capabilities.Mount, unmounted, ""},
+	},
+	"attach": {
+		{capabilities.Steer, always, ""},
+		{capabilities.Fetch, ofOthers, ""}, {capabilities.Look, ofOthers, ""}, {capabilities.Namespaces, elsewhere, ""},
+		{capabilities.Closed, closed, ""}, {capabilities.Mount, unmounted, ""},
+	},
+	"detach": {
+		{capabilities.Steer, always, ""},
+		{capabilities.Fetch, ofOthers, ""}, {capabilities.Look, ofOthers, ""}, {capabilities.Namespaces, elsewhere, ""},
+		{capabilities.Closed, closed, ""},
+	},
+	"status": {
+		{capabilities.Steer, always, "says that it can't tell who steers"},
+		{capabilities.Fetch, ofOthers, "doesn't name who holds a socket"}, {capabilities.Look, ofOthers, "doesn't name who holds a socket"},
+		{capabilities.Namespaces, elsewhere, "shows no backlogs"},
+		{capabilities.Closed, closed, ""},
+	},
+	"demo":    {{capabilities.Steer, always, ""}, {capabilities.Closed, closed, ""}, {capabilities.Mount, unmounted, ""}},
+	"stop":    {{capabilities.Signal, abandoned, ""}, {capabilities.Closed, closed, ""}},
+	"reload":  {{capabilities.Closed, closed, ""}},
+	"scale":   {{capabilities.Closed, closed, ""}},
+	"policy":  {{capabilities.Closed, closed, ""}},
+	"drain":   {{capabilities.Closed, closed, ""}},
+	"undrain": {{capabilities.Closed, closed, ""}},
+	"weight":  {{capabilities.Closed, closed, ""}},
+	"maxconn": {{capabilities.Closed, closed, ""}},
+	"probe":   {{capabilities.Closed, closed, ""}},
+	"doctor": {
+		{capabilities.Steer, always, "says what it couldn't try"}, {capabilities.Hook, always, "says what it couldn't try"},
+		{capabilities.Namespaces, always, "says what it couldn't try"},
+	},
+	"check": nil, "version": nil, "man": nil, "completion": nil, "help": nil,
 }
 
-// in tells whether a set of capabilities has this one, or the wider.
-func (c capability) in(set uint64) bool {
-	return set&(1<<c.bit) != 0 || c.wider != 0 && set&(1<<c.wider) != 0
+// unchecked, which a test has the linker set, is for seeing what the kernel
+// itself refuses.
+var unchecked = ""
+
+// needs are the capabilities that a verb fails without, in the order of the
+// table: always, and under these conditions.
+func needs(verb string, when ...condition) (all []capabilities.Capability) {
+	for _, r := range rightsOf[verb] {
+		if r.without != "" || r.when != always && !slices.Contains(when, r.when) {
+			continue
+		}
+		for _, n := range r.work.Needs() {
+			if !slices.Contains(all, n.Capability) {
+				all = append(all, n.Capability)
+			}
+		}
+	}
+	return all
 }
 
-// mayRun names exactly the capabilities that this process lacks.
-func mayRun() error {
-	have, err := effectiveCapabilities()
+// may names exactly the capabilities that this process lacks for a verb.
+func may(verb string, when ...condition) error {
+	if unchecked != "" {
+		return nil
+	}
+	have, err := capabilities.Effective()
 	if err != nil {
 		return err
 	}
+	return lacking(verb, have, needs(verb, when...))
+}
+
+func lacking(verb string, have capabilities.Set, wanted []capabilities.Capability) error {
 	var missing []string
-	for _, c := range runCapabilities {
-		if !c.in(have) {
-			missing = append(missing, c.name)
+	for _, c := range wanted {
+		if !have.Allows(c) {
+			missing = append(missing, c.String())
 		}
-	}
-	if mount, err := loader.BPFFS(); err == nil && mount == "" && have&(1<<unix.CAP_SYS_ADMIN) == 0 {
-		missing = append(missing, "CAP_SYS_ADMIN (to mount bpffs)")
 	}
 	if len(missing) == 0 {
 		return nil
 	}
-	return &loader.UnsupportedError{Feature: "run as this user (uid " + fmt.Sprint(os.Geteuid()) + ")",
-		Err: errors.New("missing " + strings.Join(missing, ", ")), Advice: "run it as root (sudo)"}
+	return &loader.UnsupportedError{Feature: fmt.Sprintf("%s as this user (uid %d)", verb, os.Geteuid()),
+		Err: fmt.Errorf("missing %s", strings.Join(missing, ", ")), Advice: adviceOnRights(os.Geteuid())}
 }
 
-func effectiveCapabilities() (uint64, error) {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return 0, fmt.Errorf("read capabilities: %w", err)
+// explainClosed names the right to closed folders if that is what was missing.
+func explainClosed(feature string, err error) error {
+	have, readErr := capabilities.Effective()
+	if readErr != nil || !errors.Is(err, fs.ErrPermission) || have.Allows(capabilities.DACOverride) {
+		return err
 	}
-	return uint64(data[0].Effective) | uint64(data[1].Effective)<<32, nil
+	return &loader.UnsupportedError{Feature: feature, Err: fmt.Errorf("missing %s: %w", capabilities.DACOverride, bare(err)), Advice: adviceOnRights(os.Geteuid())}
+}
+
+// bare is what the kernel said, without the advice around it.
+func bare(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path
+	}
+	return fs.ErrPermission
+}
+
+func adviceOnRights(uid int) string {
+	if uid != 0 {
+		return "run as root (sudo)"
+	}
+	return "run as root (sudo) with all capabilities, or give them to the container or service (docker run --cap-add, CapabilityBoundingSet=)"
+}
+
+// explainRights names what was missing when something was forbidden, of what
+// the verb takes under the conditions that may have been met.
+func explainRights(verb string, err error, when ...condition) error {
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	have, readErr := capabilities.Effective()
+	if readErr != nil {
+		return err
+	}
+	wanted := needs(verb, when...)
+	var hidden *sockets.HiddenError
+	if errors.As(err, &hidden) {
+		looks := capabilities.For(capabilities.Fetch, capabilities.Look)
+		wanted = slices.DeleteFunc(wanted, func(c capabilities.Capability) bool { return !looks.Has(c) })
+	}
+	if missing := lacking(verb, have, wanted); missing != nil {
+		return missing
+	}
+	return err
 }

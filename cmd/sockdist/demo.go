@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -49,6 +50,9 @@ at which a connection was due.`,
 }
 
 func (e *environment) demo(cmd *cobra.Command, plan demo.Plan, asJSON bool) (err error) {
+	if err := may("demo", e.circumstances(filepath.Dir(e.machineFolder()))...); err != nil {
+		return err
+	}
 	host, err := loader.OpenTemporary("demo")
 	if err != nil {
 		return err

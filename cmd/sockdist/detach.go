@@ -58,6 +58,9 @@ func (e *environment) detach(ctx context.Context, name, netns string) error {
 	if nothing, err := e.nothingPinned(); err != nil || nothing && name == "" {
 		return err
 	}
+	if err := may("detach", e.circumstances(e.pinFolder())...); err != nil {
+		return err
+	}
 	host, err := e.host()
 	if err != nil {
 		return err
@@ -78,7 +81,7 @@ func (e *environment) detach(ctx context.Context, name, netns string) error {
 			return err // and so are the app's other groups
 		}
 		if err != nil {
-			failed = errors.Join(failed, err)
+			failed = errors.Join(failed, explainRights("detach", err, ofOthers, elsewhere))
 			continue
 		}
 		protocol, address := protocolOf(spec.Address)
@@ -90,7 +93,7 @@ func (e *environment) detach(ctx context.Context, name, netns string) error {
 			continue // it went with ours of that name
 		}
 		if err != nil {
-			failed = errors.Join(failed, err)
+			failed = errors.Join(failed, explainRights("detach", err, ofOthers, elsewhere))
 			continue
 		}
 		fmt.Fprintf(e.out, "%s  of another version of sockdist (%s)  given back to the kernel's hash\n", g.Name, g.Layout)

@@ -2,17 +2,19 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
 
+	"github.com/sockdist/sockdist/internal/capabilities"
 	"golang.org/x/sys/unix"
 )
 
 // rights is what this process may.
 type rights struct {
 	uid          int
-	capabilities uint64
+	capabilities capabilities.Set
 	userNS       bool // in a user namespace of its own
 	seccomp      bool // a filter is in place
 	err          error
@@ -20,40 +22,51 @@ type rights struct {
 
 // A wantedCapability is one that some verb needs, and what for.
 type wantedCapability struct {
-	bit   uint
-	name  string
+	capabilities.Capability
 	why   string
 	verbs string
 }
 
-var wantedCapabilities = []wantedCapability{
-	{unix.CAP_BPF, "CAP_BPF", "load BPF programs and maps", "run, attach, demo"},
-	{unix.CAP_PERFMON, "CAP_PERFMON", "count connections at a tracepoint", "run, attach, demo; status, to see who steers"},
-	{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN", "steer sockets and hook binds", "run, attach, demo"},
-	{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "fetch sockets of other processes", "run, attach"},
-	{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "mount bpffs, and enter network namespaces", "run; all, for groups elsewhere"},
-	{unix.CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE", "use pins and cgroups of other users", "all, where another user made them"},
-	{unix.CAP_KILL, "CAP_KILL", "stop workers of other users", "run --user"},
-	{unix.CAP_SETUID, "CAP_SETUID", "start workers as another user", "run --user"},
-	{unix.CAP_SETGID, "CAP_SETGID", "start workers as another user", "run --user"},
+// wantedCapabilities are all that any verb takes, those first without which
+// run doesn't start.
+func wantedCapabilities() (all []wantedCapability) {
+	why, verbs := make(map[capabilities.Capability][]string), make(map[capabilities.Capability][]string)
+	for _, verb := range slices.Sorted(maps.Keys(rightsOf)) {
+		for _, r := range rightsOf[verb] {
+			for _, n := range r.work.Needs() {
+				why[n.Capability] = addOnce(why[n.Capability], n.Why)
+				verbs[n.Capability] = addOnce(verbs[n.Capability], verb)
+			}
+		}
+	}
+	order := needs("run")
+	for _, c := range slices.Sorted(maps.Keys(why)) {
+		if !slices.Contains(order, c) {
+			order = append(order, c)
+		}
+	}
+	for _, c := range order {
+		all = append(all, wantedCapability{c, strings.Join(why[c], ", "), strings.Join(verbs[c], ", ")})
+	}
+	return all
+}
+
+func addOnce(list []string, text string) []string {
+	if slices.Contains(list, text) {
+		return list
+	}
+	return append(list, text)
 }
 
 // required tells whether a capability is one without which nothing goes.
-func required(bit uint) bool {
-	for _, c := range runCapabilities {
-		if c.bit == bit {
-			return true
-		}
-	}
-	return false
-}
+func required(c capabilities.Capability) bool { return slices.Contains(needs("run"), c) }
 
 // initialUserNamespace is the number of the machine's own, on every machine.
 const initialUserNamespace = 0xEFFFFFFD
 
 func readRights() (r rights) {
 	r.uid = os.Geteuid()
-	r.capabilities, r.err = effectiveCapabilities()
+	r.capabilities, r.err = capabilities.Effective()
 	var stat unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/user", &stat); err == nil {
 		r.userNS = stat.Ino != initialUserNamespace
@@ -75,16 +88,11 @@ func statusField(name string) string {
 	return ""
 }
 
-func (r rights) has(bit uint) bool { return r.capabilities&(1<<bit) != 0 }
+func (r rights) has(c capabilities.Capability) bool { return r.capabilities.Allows(c) }
 
 // lacks tells whether a required capability is missing.
 func (r rights) lacks() bool {
-	for _, c := range wantedCapabilities {
-		if required(c.bit) && !r.has(c.bit) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(needs("run"), func(c capabilities.Capability) bool { return !r.has(c) })
 }
 
 // adviceIfDenied says what to do when the kernel said "not permitted".
@@ -107,19 +115,19 @@ func checkRights(r rights) (checks []check) {
 		return []check{{Name: "capabilities", Level: levelFail, Found: oneLine(r.err)}}
 	}
 	var have []string
-	for _, c := range wantedCapabilities {
-		if r.has(c.bit) {
-			have = append(have, c.name)
+	for _, c := range wantedCapabilities() {
+		if r.has(c.Capability) {
+			have = append(have, c.String())
 			continue
 		}
-		missing := check{Name: "capabilities", Level: levelWarn, Found: fmt.Sprintf("%s is missing: to %s (%s)", c.name, c.why, c.verbs)}
-		if required(c.bit) {
+		missing := check{Name: "capabilities", Level: levelWarn, Found: fmt.Sprintf("%s is missing: to %s (%s)", c, c.why, c.verbs)}
+		if required(c.Capability) {
 			missing.Level = levelFail
 		}
 		checks = append(checks, missing)
 	}
 	if len(checks) > 0 {
-		checks[len(checks)-1].Advice = r.adviceOnCapabilities()
+		checks[len(checks)-1].Advice = adviceOnRights(r.uid)
 	}
 	if len(have) > 0 {
 		checks = slices.Insert(checks, 0, check{Name: "capabilities", Level: levelOK, Found: strings.Join(have, ", ")})
@@ -131,11 +139,4 @@ func checkRights(r rights) (checks []check) {
 		})
 	}
 	return checks
-}
-
-func (r rights) adviceOnCapabilities() string {
-	if r.uid != 0 {
-		return "run as root (sudo)"
-	}
-	return "give the container or service these capabilities (docker run --cap-add, CapabilityBoundingSet=)"
 }

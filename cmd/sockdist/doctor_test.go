@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/sockdist/sockdist/internal/capabilities"
 	"github.com/sockdist/sockdist/internal/cgroup"
 	"github.com/sockdist/sockdist/internal/privilege"
 	"github.com/sockdist/sockdist/loader"
@@ -63,9 +64,9 @@ func TestDoctorAsNobody(t *testing.T) {
 	if a.code != exitUnsupported || strings.Count(a.err, "\n") != 1 || !strings.Contains(a.err, "run as root") {
 		t.Errorf("exit code %d, said %q", a.code, a.err)
 	}
-	for _, c := range wantedCapabilities {
-		if !strings.Contains(a.out, c.name+" is missing") {
-			t.Errorf("nothing on %s in\n%s", c.name, a.out)
+	for _, c := range wantedCapabilities() {
+		if !strings.Contains(a.out, c.String()+" is missing") {
+			t.Errorf("nothing on %s in\n%s", c, a.out)
 		}
 	}
 	if strings.Contains(a.out, "requires >= v") || strings.Contains(a.out, "use Linux") || strings.Contains(a.out, "MEMLOCK") {
@@ -120,9 +121,9 @@ func doctorAtWork(t *testing.T, mount *cgroup.Mount) bool {
 
 // All that run asks for must be something that doctor looks at.
 func TestDoctorKnowsWhatRunNeeds(t *testing.T) {
-	for _, needed := range runCapabilities {
-		if !slices.ContainsFunc(wantedCapabilities, func(c wantedCapability) bool { return c.bit == needed.bit && c.name == needed.name }) {
-			t.Errorf("doctor doesn't look at %s", needed.name)
+	for _, needed := range needs("run", withUser, closed, unmounted) {
+		if !slices.ContainsFunc(wantedCapabilities(), func(c wantedCapability) bool { return c.Capability == needed && c.why != "" }) {
+			t.Errorf("doctor doesn't look at %s", needed)
 		}
 	}
 }
@@ -143,7 +144,7 @@ func TestOlderThan(t *testing.T) {
 
 func TestCheckFeature(t *testing.T) {
 	missing := &loader.UnsupportedError{Feature: "x", MinKernel: "5.17", Err: ebpf.ErrNotSupported}
-	root, nobody := rights{capabilities: ^uint64(0)}, rights{uid: 1000}
+	root, nobody := rights{capabilities: ^capabilities.Set(0)}, rights{uid: 1000}
 	for _, c := range []struct {
 		name    string
 		feature loader.Feature
@@ -158,8 +159,8 @@ func TestCheckFeature(t *testing.T) {
 		{"odd kernel", loader.Feature{Name: "x", MinKernel: "5.17", Err: missing}, "6.12", root, levelFail, "x is missing", "built without"},
 		{"verifier", loader.Feature{Kind: loader.FeatureObject, Name: "steer", MinKernel: "6.1", Err: missing}, "6.12", root, levelFail, "steer is refused", "report it"},
 		{"nobody", loader.Feature{Name: "x", Err: unix.EPERM}, "6.1", nobody, levelFail, "can't tell", "as root"},
-		{"seccomp", loader.Feature{Name: "x", Err: unix.EPERM}, "6.1", rights{capabilities: ^uint64(0), seccomp: true}, levelFail, "can't tell", "seccomp"},
-		{"user namespace", loader.Feature{Name: "x", Err: unix.EPERM}, "6.1", rights{capabilities: ^uint64(0), userNS: true}, levelFail, "can't tell", "user namespace"},
+		{"seccomp", loader.Feature{Name: "x", Err: unix.EPERM}, "6.1", rights{capabilities: ^capabilities.Set(0), seccomp: true}, levelFail, "can't tell", "seccomp"},
+		{"user namespace", loader.Feature{Name: "x", Err: unix.EPERM}, "6.1", rights{capabilities: ^capabilities.Set(0), userNS: true}, levelFail, "can't tell", "user namespace"},
 		{"security module", loader.Feature{Name: "x", Err: unix.EPERM}, "6.1", root, levelFail, "can't tell", "SELinux"},
 		{"trial", loader.Feature{Kind: loader.FeatureTrial, Name: "x", Err: unix.EPERM}, "6.1", root, levelWarn, "can't tell", "SELinux"},
 		{"odd", loader.Feature{Name: "x", Err: unix.ENOMEM}, "6.1", root, levelFail, "x: cannot allocate memory", ""},
@@ -192,15 +193,15 @@ func TestCheckKind(t *testing.T) {
 }
 
 func TestCheckRights(t *testing.T) {
-	if got := checkRights(rights{capabilities: ^uint64(0)}); len(got) != 1 || got[0].Level != levelOK {
+	if got := checkRights(rights{capabilities: ^capabilities.Set(0)}); len(got) != 1 || got[0].Level != levelOK {
 		t.Errorf("all: %+v", got)
 	}
-	got := checkRights(rights{capabilities: ^uint64(0) &^ (1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_SETUID)})
+	got := checkRights(rights{capabilities: ^capabilities.Of(capabilities.SysPtrace, capabilities.SetUID)})
 	if len(got) != 3 || got[0].Level != levelOK || got[1].Level != levelFail || got[2].Level != levelWarn ||
 		!strings.HasPrefix(got[1].Found, "CAP_SYS_PTRACE is missing") || !strings.Contains(got[2].Advice, "--cap-add") {
 		t.Errorf("two missing: %+v", got)
 	}
-	if got := checkRights(rights{capabilities: ^uint64(0), userNS: true}); len(got) != 2 || got[1].Level != levelFail {
+	if got := checkRights(rights{capabilities: ^capabilities.Set(0), userNS: true}); len(got) != 2 || got[1].Level != levelFail {
 		t.Errorf("in a user namespace: %+v", got)
 	}
 	if got := checkRights(rights{err: unix.EIO}); len(got) != 1 || got[0].Level != levelFail {
@@ -260,7 +261,7 @@ func TestJudgeSettings(t *testing.T) {
 }
 
 func TestVerdict(t *testing.T) {
-	d := &diagnosis{Checks: []check{{Name: "a", Level: levelFail}, {Name: "b", Level: levelWarn}, {Name: "a", Level: levelFail}}, rights: rights{capabilities: ^uint64(0)}}
+	d := &diagnosis{Checks: []check{{Name: "a", Level: levelFail}, {Name: "b", Level: levelWarn}, {Name: "a", Level: levelFail}}, rights: rights{capabilities: ^capabilities.Set(0)}}
 	if err := d.verdict(); exitCode(err) != exitUnsupported || !strings.HasSuffix(err.Error(), "on a") {
 		t.Error(err)
 	}

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"errors"
-	"io/fs"
 	"strings"
 
-	"github.com/sockdist/sockdist/loader"
 	"github.com/spf13/cobra"
 )
 
@@ -66,12 +63,4 @@ func unknownVerb(root *cobra.Command, args []string) error {
 // explainFlag is the error of a flag that isn't there or has no such value.
 func explainFlag(cmd *cobra.Command, err error) error {
 	return usagef("%w; %s --help lists the flags", err, cmd.CommandPath())
-}
-
-// explainDenied makes "permission denied" what this user can't.
-func explainDenied(err error) error {
-	if errors.Is(err, fs.ErrPermission) && !errors.Is(err, loader.ErrNotSupported) {
-		return &loader.UnsupportedError{Feature: "the pin folder", Err: err, Advice: "run as root"}
-	}
-	return err
 }

@@ -20,13 +20,20 @@ type kernel struct {
 	policy loader.Policy
 	udp    bool
 	log    *slog.Logger
+	// opened is called when the pins of an app are there, before its workers; it may be nil.
+	opened func()
 }
 
-func (k *kernel) Open(app control.App) (control.Steering, error) {
+func (k *kernel) Open(app control.App) (s control.Steering, err error) {
 	if app.TakeOver {
-		return k.takeOver(app)
+		s, err = k.takeOver(app)
+	} else {
+		s, err = k.begin(app)
 	}
-	return k.begin(app)
+	if err == nil && k.opened != nil {
+		k.opened()
+	}
+	return s, err
 }
 
 // begin makes the kernel side of an app.

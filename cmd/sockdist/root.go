@@ -27,7 +27,7 @@ const dirVariable = "SOCKDIST_DIR"
 // host opens the pin folder.
 func (e *environment) host() (*loader.Host, error) {
 	host, err := loader.Open(loader.Options{Dir: e.dir})
-	return host, explainDenied(err)
+	return host, explainClosed("the pin folder", err)
 }
 
 // execute runs one command line and returns the exit code.
@@ -64,7 +64,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 this kernel or this user can't.`,
 	root.SetFlagErrorFunc(explainFlag)
 	root.SetHelpCommand(newHelp(env))
 	for _, verb := range verbs {
-		root.AddCommand(verb(env))
+		cmd := verb(env)
+		addRights(cmd)
+		root.AddCommand(cmd)
 	}
 	return root
 }

@@ -68,15 +68,23 @@ func (e *environment) run(ctx context.Context, flags runFlags, command []string)
 	for _, l := range manager.Listeners() {
 		config.Standby = append(config.Standby, l.File)
 	}
-	if err := mayRun(); err != nil {
+	when := e.circumstances(e.appFolders()...)
+	if config.User != "" {
+		when = append(when, withUser)
+	}
+	if err := may("run", when...); err != nil {
 		return err
 	}
+	duty := e.dutyOfRun(config.User)
 	host, err := e.host()
 	if err != nil {
 		return err
 	}
 	defer host.Close()
-	supervisor, err := control.New(config, &kernel{host: host, policy: meant.Policy, udp: meant.UDP, log: config.Logger})
+	supervisor, err := control.New(config, &kernel{
+		host: host, policy: meant.Policy, udp: meant.UDP, log: config.Logger,
+		opened: func() { fulfil(duty, config.Logger) },
+	})
 	if err != nil {
 		return err
 	}

@@ -195,7 +195,7 @@ func TestRunNeedsPrivileges(t *testing.T) {
 		flags string
 		lacks string
 	}{
-		{"--reuid 65534 --clear-groups", "CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_PTRACE"},
+		{"--reuid 65534 --clear-groups", "CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_DAC_OVERRIDE"},
 		{"--bounding-set -sys_ptrace --inh-caps -sys_ptrace", "CAP_SYS_PTRACE"},
 		{"--bounding-set -bpf,-net_admin,-sys_admin --inh-caps -bpf,-net_admin,-sys_admin", "CAP_BPF, CAP_NET_ADMIN"},
 	} {

@@ -37,6 +37,11 @@ func (e *environment) stopAbandoned(ctx context.Context, app string, nobody erro
 	if !hasWorkers(app) {
 		return nobody
 	}
+	if hasOthersWorkers(app) {
+		if err := may("stop", abandoned); err != nil {
+			return err
+		}
+	}
 	host, err := e.host()
 	if err != nil {
 		return err

@@ -43,7 +43,7 @@ func explain(err error, format string, args ...any) error {
 		return fmt.Errorf("%s: interrupted, nothing is left half done: %w", what, err)
 	case errors.Is(err, fs.ErrPermission) && !errors.Is(err, loader.ErrNotSupported):
 		err = &loader.UnsupportedError{Feature: "reaching the sockets of other processes", Err: err,
-			Advice: "run as root, or with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_PTRACE and CAP_SYS_ADMIN"}
+			Advice: "run as root"}
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

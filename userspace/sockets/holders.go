@@ -36,7 +36,7 @@ type HiddenError struct {
 }
 
 func (e *HiddenError) Error() string {
-	return fmt.Sprintf("look for the holders of %d sockets: %d processes hide their descriptors: run as root or with CAP_SYS_PTRACE",
+	return fmt.Sprintf("look for the holders of %d sockets: %d processes hide their descriptors: run as root or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
 		e.Sockets, e.Processes)
 }
 
