@@ -26,6 +26,7 @@ type Listener struct {
 
 	draining atomic.Bool // no heartbeat, no way back into the picks
 	leaving  atomic.Bool // clients are asked to go
+	shut     atomic.Bool // the socket is closed, but not the Listener
 	member   *member     // nil: it doesn't try to join
 
 	mu    sync.Mutex
@@ -76,6 +77,9 @@ func Listen(ctx context.Context, network, address string, opts ...Option) (*List
 func (l *Listener) Accept() (net.Conn, error) {
 	tcp, err := l.tcp.AcceptTCP()
 	if err != nil {
+		if l.shut.Load() {
+			<-l.closed // the server is to notice no earlier
+		}
 		return nil, err
 	}
 	l.accepted.Add(1)
@@ -88,10 +92,18 @@ func (l *Listener) Accept() (net.Conn, error) {
 // stay.
 func (l *Listener) Close() error {
 	l.closeOnce.Do(func() {
-		l.closeErr = l.tcp.Close()
+		if err := l.tcp.Close(); !l.shut.Load() {
+			l.closeErr = err
+		}
 		close(l.closed)
 	})
 	return l.closeErr
+}
+
+// turnAway lets nobody in any more, while Accept waits for Close.
+func (l *Listener) turnAway() {
+	l.shut.Store(true)
+	_ = l.tcp.Close()
 }
 
 // Addr returns the address at which it listens.

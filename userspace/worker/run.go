@@ -111,6 +111,9 @@ func (l *Listener) end(ctx context.Context, server Server, served <-chan error) 
 	if err := l.Drain(ctx); err != nil {
 		l.log.Warn("the drain didn't end in time", "error", err)
 	}
+	if !l.Steered() {
+		l.turnAway() // clients that are asked to leave would come back to this very queue
+	}
 	l.leaving.Store(true)
 	for _, c := range l.openConns() {
 		c.tell()
