@@ -42,6 +42,7 @@ enum hold {
 	HOLD_START = 2, /* its worker is not ready yet */
 	HOLD_HANG  = 4, /* its worker does not get on */
 	HOLD_LEAVE = 8, /* its worker retires */
+	HOLD_SELF  = 16, /* its worker asked for it */
 };
 
 /* What every pick reads of a slot: half a cache line. */

@@ -159,7 +159,7 @@ func TestABIConstants(t *testing.T) {
 		"GROUPS": MaxGroups, "APPS": MaxApps, "NAME_BYTES": MaxName + 1, "PORTS": MaxPorts,
 		"MOVED":  int(objectOf(t).Maps[objectMapMoved].MaxEntries),
 		"PROBES": maxProbes, "HOLD_DRAIN": int(HoldDrain), "HOLD_START": int(HoldStart),
-		"HOLD_HANG": int(HoldHang), "HOLD_LEAVE": int(HoldLeave),
+		"HOLD_HANG": int(HoldHang), "HOLD_LEAVE": int(HoldLeave), "HOLD_SELF": int(HoldSelf),
 		"POLICY_LEAST": int(Least), "POLICY_P2C": int(P2C), "POLICY_RR": int(RR),
 		"POLICY_RANDOM": int(Random), "POLICY_HASH": int(Hash),
 		"SLOT_FREE": int(Free), "SLOT_LIVE": int(Live), "SLOT_DRAINING": int(Draining), "SLOT_GONE": int(Gone),

@@ -16,11 +16,12 @@ const (
 	HoldStart                  // its worker is not ready yet
 	HoldHang                   // its worker does not get on
 	HoldLeave                  // its worker retires
+	HoldSelf                   // its worker asked for it
 
-	holdAll = HoldDrain | HoldStart | HoldHang | HoldLeave
+	holdAll = HoldDrain | HoldStart | HoldHang | HoldLeave | HoldSelf
 )
 
-var holdNames = []string{"drain", "start", "hang", "leave"}
+var holdNames = []string{"drain", "start", "hang", "leave", "self"}
 
 // String lists the reasons; "" if there is none.
 func (h Hold) String() string {
@@ -38,14 +39,14 @@ func (h Hold) String() string {
 
 func (h Hold) check() error {
 	if h == 0 || h&^holdAll != 0 {
-		return fmt.Errorf("hold %#x: use HoldDrain, HoldStart, HoldHang or HoldLeave: %w", uint32(h), unix.EINVAL)
+		return fmt.Errorf("hold %#x: use HoldDrain, HoldStart, HoldHang, HoldLeave or HoldSelf: %w", uint32(h), unix.EINVAL)
 	}
 	return nil
 }
 
 // Hold keeps new connections away from a slot until Unhold with the same reason.
 // Where every slot is held back, connections are served all the same rather than
-// refused, by the slot that has least: of those that drain or leave; else of
+// refused, by the slot that has least: of those that drain or leave, for whatever reason; else of
 // those that start; else of those that hang.
 func (g *Group) Hold(slot int, why Hold) error {
 	if err := why.check(); err != nil {
@@ -82,7 +83,7 @@ func (i *abiSlotInfo) state() State {
 		return State(i.State)
 	case hold&HoldHang != 0:
 		return Ejected
-	case hold&(HoldDrain|HoldLeave) != 0 || i.Weight == 0:
+	case hold&(HoldDrain|HoldLeave|HoldSelf) != 0 || i.Weight == 0:
 		return Draining
 	case hold&HoldStart != 0:
 		return Starting

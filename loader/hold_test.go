@@ -21,9 +21,11 @@ func TestHoldsForSeveralReasons(t *testing.T) {
 		{w.group.Hold, HoldStart, HoldStart, Starting},
 		{w.group.Hold, HoldDrain, HoldStart | HoldDrain, Draining},
 		{w.group.Hold, HoldHang, HoldStart | HoldDrain | HoldHang, Ejected},
-		{w.group.Hold, HoldLeave, holdAll, Ejected},
-		{w.group.Unhold, HoldHang | HoldDrain, HoldStart | HoldLeave, Draining},
-		{w.group.Unhold, HoldLeave, HoldStart, Starting},
+		{w.group.Hold, HoldLeave, holdAll &^ HoldSelf, Ejected},
+		{w.group.Hold, HoldSelf, holdAll, Ejected},
+		{w.group.Unhold, HoldHang | HoldDrain, HoldStart | HoldLeave | HoldSelf, Draining},
+		{w.group.Unhold, HoldLeave, HoldStart | HoldSelf, Draining},
+		{w.group.Unhold, HoldSelf, HoldStart, Starting},
 		{w.group.Unhold, HoldHang, HoldStart, Starting},
 		{w.group.Unhold, HoldStart, 0, Live},
 	}
@@ -38,7 +40,7 @@ func TestHoldsForSeveralReasons(t *testing.T) {
 			t.Errorf("held for %q, picked: %v", step.holds, picked)
 		}
 	}
-	for _, why := range []Hold{0, 16} {
+	for _, why := range []Hold{0, 32} {
 		if err := errors.Join(w.group.Hold(0, why), w.group.Unhold(0, why)); !errors.Is(err, unix.EINVAL) {
 			t.Errorf("hold %d: %v", why, err)
 		}
@@ -51,7 +53,7 @@ func TestAllHeld(t *testing.T) {
 	t.Parallel()
 	for _, policy := range Policies() {
 		w := newWorld(t, 4, policy)
-		holds := []Hold{HoldHang | HoldStart, HoldHang, HoldStart | HoldDrain, HoldLeave}
+		holds := []Hold{HoldHang | HoldStart, HoldHang, HoldStart | HoldDrain, HoldLeave | HoldSelf}
 		for slot, why := range holds {
 			w.must(w.group.Hold(slot, why))
 		}

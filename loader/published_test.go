@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"errors"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -75,6 +76,65 @@ func TestUnreportedLoadIsIgnored(t *testing.T) {
 	w.publish(1, absurd)
 	w.connect(40)
 	w.even("with loads that nobody reads", 10)
+}
+
+// A worker that joins after its listener got the slot reports from then on, and
+// goes on doing so when the listener is added again, as after a take-over.
+func TestSetReports(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2, Least)
+	w.publish(0, 6)
+	if err := w.group.SetReports(0, w.slot(1).Cookie, true); !errors.Is(err, ErrNoSlot) {
+		t.Errorf("another's cookie: %v", err)
+	}
+	w.must(w.group.SetReports(0, w.slot(0).Cookie, true))
+	_, err := w.group.Add(0, w.workers[0].listener())
+	w.must(err)
+	if load := w.slot(0).Load; load != 6 {
+		t.Errorf("a load of %d", load)
+	}
+	w.connect(8)
+	if got := w.shares(); got[0] != 1 || got[1] != 7 {
+		t.Errorf("with a load of 6 at slot 0: %v", got)
+	}
+	// The same listener, and another process.
+	other := w.workers[0].listener()
+	other.PID++
+	_, err = w.group.Add(0, other)
+	w.must(err)
+	w.connect(6)
+	if got := w.shares(); got[0] != 7 || got[1] != 7 {
+		t.Errorf("with a load that nobody has said it publishes: %v", got)
+	}
+	w.must(w.group.SetReports(0, w.slot(0).Cookie, true))
+	w.must(w.group.SetReports(0, w.slot(0).Cookie, false))
+	w.connect(2)
+	w.even("with a load that isn't published any more", 8)
+}
+
+// What a dead worker had published doesn't count against the next in its slot,
+// not even if that one publishes a load as well.
+func TestLoadOfTheNextWorker(t *testing.T) {
+	t.Parallel()
+	for _, reports := range []bool{false, true} {
+		w := newWorld(t, 2, Least)
+		w.reports(0)
+		w.publish(0, 1000)
+		atomic.StoreUint64(&w.group.load.value.Slot[0].Beat, 7)
+		next := w.listen(1, w.workers[1].address)[0]
+		w.workers = w.workers[:2]
+		w.workers[0].close()
+		next.slot, w.workers[0] = 0, next
+		l := next.listener()
+		l.Reports = reports
+		_, err := w.group.Add(0, l)
+		w.must(err)
+		if s := w.slot(0); s.Load != 0 || s.Beat != 0 {
+			t.Errorf("reports %v: a load of %d, a heartbeat of %d", reports, s.Load, s.Beat)
+		}
+		w.connect(10)
+		w.even("with another worker in slot 0", 5)
+	}
 }
 
 // Nonsense in a worker's cache line keeps connections from that worker, as long

@@ -15,7 +15,8 @@ type Listener struct {
 	PID   int    // who accepts from it; for display
 	Start uint64 // start time of that process (field 22 of /proc/PID/stat), so that a recycled PID is told apart
 
-	// Reports: the worker publishes a load. Its slot's block is then read at every pick.
+	// Reports: the worker publishes a load. Its slot's block is then read at every
+	// pick. It stays so as long as the process has this listener in the slot.
 	Reports bool
 
 	// Hold keeps new connections away from the slot from the beginning, until Unhold.
@@ -55,6 +56,7 @@ func (g *Group) Add(slot int, l Listener) (got int, err error) {
 		if err := g.revive(has, cookie, l.FD); err != nil {
 			return 0, fmt.Errorf("slot %d: %w", has, err)
 		}
+		l.Reports = l.Reports || g.reports(has, l)
 		g.describe(has, l)
 		g.memory.value.reweigh() // who gave it the slot may have been killed before
 		return has, nil
@@ -181,6 +183,7 @@ func (g *Group) occupy(slot int, cookie uint64, l Listener) error {
 	}
 	m := g.memory.value
 	atomic.StoreUint64(&m.Slot[slot].Cookie, cookie)
+	g.load.value.Slot[slot].clear()
 	g.describe(slot, l)
 	atomic.StoreUint32(&m.Info[slot].Hold, m.Info[slot].Hold&uint32(HoldDrain)|uint32(l.Hold))
 	atomic.StoreUint32(&m.Info[slot].State, uint32(Live))
@@ -249,9 +252,33 @@ func (g *Group) removeStray(cookie uint64) bool {
 	return false
 }
 
+// reports tells whether the slot's worker publishes a load, and is the listener's.
+func (g *Group) reports(slot int, l Listener) bool {
+	info := &g.memory.value.Info[slot]
+	return info.Reports != 0 && info.Pid == uint32(l.PID) && info.Start == l.Start
+}
+
+// SetReports says whether the worker of the listener with this cookie publishes
+// a load: see Listener.Reports. The error wraps ErrNoSlot if another one has the slot.
+func (g *Group) SetReports(slot int, cookie uint64, reports bool) error {
+	return g.change("set load of", slot, func(m *abiGroup) error {
+		if m.Slot[slot].Cookie != cookie {
+			return fmt.Errorf("another listener has it: %w", ErrNoSlot)
+		}
+		m.Info[slot].Reports = uint32(flag(reports))
+		g.noteReporting()
+		return nil
+	})
+}
+
 func (g *Group) describe(slot int, l Listener) {
 	info := &g.memory.value.Info[slot]
 	info.Pid, info.Start, info.Reports = uint32(l.PID), l.Start, uint32(flag(l.Reports))
+	g.noteReporting()
+}
+
+// noteReporting tells steer which blocks have published loads.
+func (g *Group) noteReporting() {
 	var reporting uint32
 	for i := range g.memory.value.Info {
 		if g.memory.value.Info[i].Reports != 0 {
@@ -259,6 +286,13 @@ func (g *Group) describe(slot int, l Listener) {
 		}
 	}
 	atomic.StoreUint32(&g.memory.value.Reporting, reporting)
+}
+
+// clear forgets what an earlier worker of the slot published.
+func (l *abiLoad) clear() {
+	atomic.StoreUint64(&l.Load, 0)
+	atomic.StoreUint64(&l.Beat, 0)
+	atomic.StoreUint64(&l.Requests, 0)
 }
 
 func flag(b bool) uint8 {

@@ -39,7 +39,8 @@ type Slot struct {
 	Max         uint32 // 0: any number
 	Connections uint64
 	Pending     uint64
-	Load        uint64
+	Load        uint64 // that its worker publishes; 0 if it doesn't
+	Beat        uint64 // likewise: rises while the worker gets on; 0: it tells nothing of that
 	Picks       uint64 // since the group was made
 	Probed      uint64 // of these, those that Dial asked for
 
@@ -103,6 +104,7 @@ func (g *Group) slotAt(m *abiGroup, i, epochs int) Slot {
 	}
 	if info.Reports != 0 {
 		s.Load = atomic.LoadUint64(&g.load.value.Slot[i].Load)
+		s.Beat = atomic.LoadUint64(&g.load.value.Slot[i].Beat)
 	}
 	return s
 }
