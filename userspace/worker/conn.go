@@ -4,6 +4,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Conn is a connection that a [Listener] accepted. It is a *net.TCPConn by
@@ -24,7 +25,8 @@ type Conn struct {
 	mu       sync.Mutex
 	closed   sync.Once
 
-	seen [window]uint64 // finished, at earlier looks of the rebalancing
+	born time.Time
+	seen [window]uint64 // finished, at the looks of the rebalancing
 }
 
 // byAddress finds a Conn by its local address: the pointer, so that neither a
@@ -32,7 +34,7 @@ type Conn struct {
 var byAddress sync.Map // *net.TCPAddr -> *Conn
 
 func newConn(l *Listener, tcp *net.TCPConn) *Conn {
-	c := &Conn{TCPConn: tcp, listener: l}
+	c := &Conn{TCPConn: tcp, listener: l, born: time.Now()}
 	if local, ok := tcp.LocalAddr().(*net.TCPAddr); ok {
 		own := *local
 		c.local = &own

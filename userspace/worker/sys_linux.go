@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"os"
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,4 +55,18 @@ func barrier() {
 	}
 	// A sandbox forbids the call. A store leaves its processor within nanoseconds.
 	time.Sleep(10 * time.Millisecond)
+}
+
+// mapFD maps a group's loads.
+func mapFD(fd int) (*lines, error) {
+	memory, err := unix.Mmap(fd, 0, linesSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, os.NewSyscallError("mmap the loads", err)
+	}
+	return (*lines)(unsafe.Pointer(&memory[0])), nil
+}
+
+// unmap is for lines that nobody has used.
+func unmap(shared *lines) {
+	_ = unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(shared)), linesSize))
 }
