@@ -27,10 +27,7 @@ func (g *Group) strangers() error {
 	if err != nil {
 		return fmt.Errorf("look whether the address is free: %w", err)
 	}
-	ours := make(map[uint64]bool)
-	for _, p := range g.kernel.Progress(nil) {
-		ours[p.Cookie] = true
-	}
+	ours := g.cookies()
 	left := make(map[uint64]bool)
 	var stranger *sockets.Listener
 	for _, l := range all {
@@ -47,6 +44,21 @@ func (g *Group) strangers() error {
 		return fmt.Errorf("%s is taken by %s: end that one, or take another address: %w", stranger.Address, stranger.Owners(), ErrStranger)
 	}
 	return nil
+}
+
+// cookies are those of the group's sockets. A standby that isn't ours any more
+// is as strange as any.
+func (g *Group) cookies() map[uint64]bool {
+	ours := make(map[uint64]bool)
+	if g.kernel != nil {
+		for _, p := range g.kernel.Progress(nil) {
+			ours[p.Cookie] = p.Slot != standbySlot
+		}
+	}
+	if g.standby != nil {
+		ours[g.standby.Cookie] = true
+	}
+	return ours
 }
 
 // noStrangers is strangers for the first time: nobody is known to have left.
