@@ -74,5 +74,3 @@ func again() int {
 }
 
 var background = context.Background()
-
-func daemonRole([]string) error { return nil }
