@@ -25,8 +25,10 @@ type lines [slots]line
 const linesSize = int(unsafe.Sizeof(lines{}))
 
 // newLine returns a line that nobody but this process sees. Two, because
-// processors fetch cache lines in pairs; and an object of 128 bytes begins
+// processors fetch cache lines in pairs; and an object of 128 bytes on the heap begins
 // at a multiple of it.
+//
+//go:noinline
 func newLine() *line { return &new([2]line)[0] }
 
 // retired is in the load of a line that the worker has left: so low that nothing

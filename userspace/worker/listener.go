@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // Listener is a worker's own listener: a [net.Listener] for TCP.
@@ -108,6 +109,9 @@ func (l *Listener) turnAway() {
 
 // Addr returns the address at which it listens.
 func (l *Listener) Addr() net.Addr { return l.tcp.Addr() }
+
+// SyscallConn returns the raw listening socket.
+func (l *Listener) SyscallConn() (syscall.RawConn, error) { return l.tcp.SyscallConn() }
 
 // Load returns the worker's load.
 func (l *Listener) Load() *Load { return &l.load }
