@@ -134,3 +134,5 @@ func loadIn(t testing.TB, file *os.File, slot int) int64 {
 	}
 	return *(*int64)(unsafe.Pointer(&word[0]))
 }
+
+func pointer(memory []byte, at int) unsafe.Pointer { return unsafe.Pointer(&memory[at]) }

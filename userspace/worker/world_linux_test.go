@@ -1,7 +1,6 @@
 package worker_test
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,7 +9,6 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/sockdist/sockdist/internal/privilege"
 	"github.com/sockdist/sockdist/loader"
@@ -148,32 +146,6 @@ func (w *world) listen(opts ...worker.Option) *worker.Listener {
 	return listen(w.t, w.address(), append([]worker.Option{worker.WithSocket(w.socket)}, opts...)...)
 }
 
-func listen(t testing.TB, address string, opts ...worker.Option) *worker.Listener {
-	t.Helper()
-	opts = append([]worker.Option{quiet(t), worker.WithSocket("")}, opts...)
-	l, err := worker.Listen(context.Background(), "tcp", address, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	return l
-}
-
-// quiet has the library log into the test's own log.
-func quiet(t testing.TB) worker.Option {
-	return worker.WithLogger(slog.New(slog.NewTextHandler(output{t}, nil)))
-}
-
-// output is the test's log, which must not be written when the test is over.
-type output struct{ t testing.TB }
-
-func (o output) Write(text []byte) (int, error) {
-	if o.t.Context().Err() == nil {
-		o.t.Logf("%s", text)
-	}
-	return len(text), nil
-}
-
 // slot is what the kernel side says of a slot.
 func (w *world) slot(number int) loader.Slot {
 	w.t.Helper()
@@ -192,16 +164,4 @@ func (w *world) slot(number int) loader.Slot {
 		}
 	}
 	return loader.Slot{Slot: -1}
-}
-
-// eventually waits for a condition, as long as any machine may need.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !holds() {
-		if time.Now().After(deadline) {
-			t.Fatalf("it never came true that %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }
