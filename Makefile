@@ -6,6 +6,9 @@ PREFIX  ?= /usr/local
 # Tests load BPF programs, make namespaces and cgroups: as root, or through sudo.
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo "sudo -E env PATH=$$PATH")
 
+# What is a module of its own, so that its dependencies aren't everybody's.
+MODULES := userspace/worker/grpcworker examples
+
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,6 +29,7 @@ demo: build ## see it work: the kernel's hash and sockdist side by side, ten sec
 .PHONY: test
 test: deps ## all tests on this machine's kernel (needs root; installs the servers that tests use)
 	$(SUDO) $(GO) test -race -timeout 20m -p 2 ./...
+	@set -e; for module in $(MODULES); do (set -x; cd $$module; $(SUDO) $(GO) test -race -timeout 20m -p 2 ./...); done
 
 # Emulation is slow: the long random tests stay out, everything else of the data plane is in.
 KERNELTESTS ?= EveryProgramLoads|LeastIs|TiesAre|HashIsSticky|RRGoes|FullSlots|HalfOpen|BurstSpreads|CountsFollow|CountsOfNever|CountsOfAborted|CountsWithSYN|CountsOfMoved$$|CountsOfReused|QueueMigrates|AppShares|ListenerKinds|AdoptedQueue|BPFFS|Release|Mounts|Kernel|OOM|Rescue|GoOnAfter|Backlogs|DialFinds|ReviveKeeps|Recount
@@ -52,6 +56,11 @@ chaos-kernels: ## a short chaos on Linux 6.1, 6.12 and Debian's newest, under qe
 bench-reliability: deps build ## what faults and changes cost, beside plain reuseport and others (needs root)
 	$(GO) build -o bin/reliability ./bench/reliability
 	$(SUDO) bin/reliability $(RELIABILITYFLAGS)
+
+.PHONY: bench-reporting
+bench-reporting: ## whether it helps that workers report a load, and let go of connections (needs root; five minutes)
+	$(GO) build -o bin/reporting ./bench/reporting
+	$(SUDO) bin/reporting $(REPORTINGFLAGS)
 
 .PHONY: bench-pick
 bench-pick: ## what a pick costs, by policy and number of slots

@@ -74,8 +74,10 @@ func TestGoAwayStandsBetweenFrames(t *testing.T) {
 			}
 			at += n
 		}
-		if !c.leave() || !c.leave() { // the last write may have been before
-			t.Fatalf("seed %d: it doesn't ask in the end", seed)
+		for range 2 { // it may have been asked before, and is then asked no more
+			if !c.leave() {
+				t.Fatalf("seed %d: it doesn't ask in the end", seed)
+			}
 		}
 		checkFrames(t, seed, out.Bytes(), text)
 	}
