@@ -15,9 +15,11 @@ const runtimeVariable = "SOCKDIST_RUNTIME_DIR"
 
 // ask has the supervisor of an app do something, and shows how it goes.
 func (e *environment) ask(ctx context.Context, app string, request wire.Request) error {
-	err := wire.Call(ctx, control.Socket(e.getenv(runtimeVariable), app), request, func(text string) {
-		fmt.Fprintf(e.out, "%s: %s\n", app, text)
-	})
+	say := func(text string) { fmt.Fprintf(e.out, "%s: %s\n", app, text) }
+	err := wire.Call(ctx, control.Socket(e.getenv(runtimeVariable), app), request, say)
+	if errors.Is(err, fs.ErrPermission) {
+		err = e.askDaemon(ctx, app, request, say, err)
+	}
 	var refused *wire.Refusal
 	switch {
 	case errors.Is(err, wire.ErrNobody):
@@ -28,6 +30,17 @@ func (e *environment) ask(ctx context.Context, app string, request wire.Request)
 		return &refusedError{app: app, verb: request.Verb, Refusal: refused}
 	case errors.Is(err, wire.ErrGone):
 		return fmt.Errorf("%s %s: %w: its workers serve on; start sockdist run --name %s … again to take them over", request.Verb, app, err, app)
+	}
+	return err
+}
+
+// askDaemon is for who isn't permitted to the app's own socket: an operator of
+// sockdist serve may be to that one's.
+func (e *environment) askDaemon(ctx context.Context, app string, request wire.Request, say func(string), denied error) error {
+	request.App = app
+	err := wire.Call(ctx, e.daemonSocket(), request, say)
+	if errors.Is(err, wire.ErrNobody) || errors.Is(err, fs.ErrPermission) {
+		return denied
 	}
 	return err
 }

@@ -25,13 +25,15 @@ type right struct {
 type condition string
 
 const (
-	always    condition = ""
-	withUser  condition = "with --user"
-	abandoned condition = "when the supervisor was killed, and workers have another user"
-	ofOthers  condition = "when the server has another user, or capabilities that this process hasn't"
-	elsewhere condition = "in another network namespace"
-	closed    condition = "when pins or cgroups are closed to this user"
-	unmounted condition = "while bpffs isn't mounted"
+	always       condition = ""
+	withUser     condition = "with --user"
+	withApps     condition = "with apps"
+	withLowPorts condition = "with groups on ports below 1024"
+	abandoned    condition = "when the supervisor was killed, and workers have another user"
+	ofOthers     condition = "when the server has another user, or capabilities that this process hasn't"
+	elsewhere    condition = "in another network namespace"
+	closed       condition = "when pins or cgroups are closed to this user"
+	unmounted    condition = "while bpffs isn't mounted"
 )
 
 // rightsOf is what each verb needs. Help, man pages, doctor and the checks go by
@@ -58,7 +60,12 @@ var rightsOf = map[string][]right{
 		{capabilities.Namespaces, elsewhere, "shows no backlogs"},
 		{capabilities.Closed, closed, ""},
 	},
-	"demo":    {{capabilities.Steer, always, ""}, {capabilities.Closed, closed, ""}, {capabilities.Mount, unmounted, ""}},
+	"demo": {{capabilities.Steer, always, ""}, {capabilities.Closed, closed, ""}, {capabilities.Mount, unmounted, ""}},
+	"serve": {
+		{capabilities.Steer, always, ""}, {capabilities.Hook, withApps, ""}, {capabilities.Fetch, always, ""}, {capabilities.Look, always, ""},
+		{capabilities.Become, withUser, ""}, {capabilities.Signal, withUser, ""}, {capabilities.Listen, withLowPorts, ""},
+		{capabilities.Namespaces, elsewhere, ""}, {capabilities.Closed, closed, ""}, {capabilities.Mount, unmounted, ""},
+	},
 	"stop":    {{capabilities.Signal, abandoned, ""}, {capabilities.Closed, closed, ""}},
 	"reload":  {{capabilities.Closed, closed, ""}},
 	"scale":   {{capabilities.Closed, closed, ""}},
@@ -72,7 +79,7 @@ var rightsOf = map[string][]right{
 		{capabilities.Steer, always, "says what it couldn't try"}, {capabilities.Hook, always, "says what it couldn't try"},
 		{capabilities.Namespaces, always, "says what it couldn't try"},
 	},
-	"check": nil, "version": nil, "man": nil, "completion": nil, "help": nil,
+	"check": nil, "apply": nil, "version": nil, "man": nil, "completion": nil, "help": nil,
 }
 
 // unchecked, which a test has the linker set, is for seeing what the kernel

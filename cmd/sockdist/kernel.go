@@ -16,12 +16,27 @@ import (
 
 // A kernel gives the supervisor what it needs of the loader.
 type kernel struct {
-	host   *loader.Host
-	policy loader.Policy
-	udp    bool
-	log    *slog.Logger
+	host *loader.Host
+	udp  bool
+	log  *slog.Logger
 	// opened is called when the pins of an app are there, before its workers; it may be nil.
 	opened func()
+
+	choosing sync.Mutex
+	policy   loader.Policy // of new groups
+}
+
+// SetPolicy is for groups that come to be from now on.
+func (k *kernel) SetPolicy(p loader.Policy) {
+	k.choosing.Lock()
+	defer k.choosing.Unlock()
+	k.policy = p
+}
+
+func (k *kernel) newPolicy() loader.Policy {
+	k.choosing.Lock()
+	defer k.choosing.Unlock()
+	return k.policy
 }
 
 func (k *kernel) Open(app control.App) (s control.Steering, err error) {
@@ -184,7 +199,7 @@ func (s *steering) group(where sockets.Group) (*loader.Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec := loader.GroupSpec{App: s.app.Name(), Address: where.Address, V6Only: where.V6Only, NetNS: netns, Policy: s.policy}
+	spec := loader.GroupSpec{App: s.app.Name(), Address: where.Address, V6Only: where.V6Only, NetNS: netns, Policy: s.newPolicy()}
 	for _, spec.Name = range groupNames(s.app.Name(), where) {
 		g, err := s.host.CreateGroup(spec)
 		if errors.Is(err, fs.ErrExist) {

@@ -125,7 +125,8 @@ func passSignals(supervisor *control.Supervisor) (stop func()) {
 const relayVerb = "output-relay"
 
 func newRelay(*environment) *cobra.Command {
-	return &cobra.Command{
+	var app string
+	cmd := &cobra.Command{
 		Use:    relayVerb + " FORMAT",
 		Short:  "Read the output of workers (internal)",
 		Hidden: true,
@@ -135,9 +136,11 @@ func newRelay(*environment) *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			return output.Serve(format)
+			return output.Serve(format, app)
 		},
 	}
+	cmd.Flags().StringVar(&app, "app", "", "name of the app, for each line")
+	return cmd
 }
 
 // lastWords are what the worker printed that an error is about.

@@ -42,5 +42,5 @@ func relay(args []string) error {
 	if err != nil {
 		return err
 	}
-	return output.Serve(format)
+	return output.Serve(format, "")
 }

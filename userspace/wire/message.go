@@ -24,6 +24,8 @@ type Request struct {
 	Verb    string `json:"verb"`
 	Workers int    `json:"workers,omitempty"`
 	AtOnce  bool   `json:"at_once,omitempty"`
+	// Check: apply only says what it would do.
+	Check bool `json:"check,omitempty"`
 	// App is which of a daemon's apps is meant by reload, scale and stop.
 	App string `json:"app,omitempty"`
 	// Join belongs to the verb JoinGroup.

@@ -15,7 +15,7 @@ const (
 	Auto Format = iota
 	// Plain passes lines unchanged, each to the stream it came from.
 	Plain
-	// Prefix puts the slot in brackets before each line.
+	// Prefix puts the slot in brackets before each line; with an app it is [web/0].
 	Prefix
 	// JSON writes one object a line, all to standard output:
 	// {"time":"2026-01-02T15:04:05.123456789Z","slot":0,"stream":"stderr","line":"text"}.
@@ -76,13 +76,16 @@ func (f Format) destination(p piece) Stream {
 }
 
 // append adds the piece, formatted, to text.
-func (f Format) append(text []byte, p piece) []byte {
+func (f Format) append(text []byte, app string, p piece) []byte {
 	switch f {
 	case Prefix:
 		if isRemnant(p) {
 			return text
 		}
 		text = append(text, '[')
+		if app != "" {
+			text = append(append(text, app...), '/')
+		}
 		text = strconv.AppendInt(text, int64(p.slot), 10)
 		text = append(text, "] "...)
 		text = append(text, p.text...)
@@ -91,7 +94,7 @@ func (f Format) append(text []byte, p piece) []byte {
 		if isRemnant(p) {
 			return text
 		}
-		return append(appendObject(text, p), '\n')
+		return append(appendObject(text, app, p), '\n')
 	default:
 		text = append(text, p.text...)
 		if p.ends {
@@ -107,14 +110,15 @@ func isRemnant(p piece) bool {
 	return !p.starts && p.ends && len(p.text) == 0
 }
 
-func appendObject(text []byte, p piece) []byte {
+func appendObject(text []byte, app string, p piece) []byte {
 	object, err := json.Marshal(struct {
 		Time    time.Time `json:"time"`
+		App     string    `json:"app,omitempty"`
 		Slot    int       `json:"slot"`
 		Stream  string    `json:"stream"`
 		Line    string    `json:"line"`
 		Partial bool      `json:"partial,omitempty"`
-	}{p.time.UTC(), p.slot, p.stream.String(), string(p.text), !p.ends})
+	}{p.time.UTC(), app, p.slot, p.stream.String(), string(p.text), !p.ends})
 	if err != nil {
 		return text // only a year beyond 9999 can't be written
 	}

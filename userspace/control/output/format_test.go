@@ -21,23 +21,26 @@ func TestFormats(t *testing.T) {
 		piece  piece
 		want   string
 		to     Stream
+		app    string
 	}{
-		{"plain", Plain, whole, "say \"hi\"\n", Stderr},
-		{"plain, first", Plain, first, "begin", Stdout},
-		{"plain, last", Plain, last, "end\n", Stdout},
-		{"plain, remnant", Plain, remnant, "\n", Stdout},
-		{"plain, empty", Plain, empty, "\n", Stdout},
-		{"prefix", Prefix, whole, "[7] say \"hi\"\n", Stderr},
-		{"prefix, first", Prefix, first, "[7] begin\n", Stdout},
-		{"prefix, remnant", Prefix, remnant, "", Stdout},
-		{"prefix, empty", Prefix, empty, "[7] \n", Stdout},
-		{"json", JSON, whole, `{"time":"2026-01-02T03:04:05.000000678Z","slot":7,"stream":"stderr","line":"say \"hi\""}` + "\n", Stdout},
-		{"json, first", JSON, first, `{"time":"2026-01-02T03:04:05.000000678Z","slot":7,"stream":"stdout","line":"begin","partial":true}` + "\n", Stdout},
-		{"json, remnant", JSON, remnant, "", Stdout},
+		{"plain", Plain, whole, "say \"hi\"\n", Stderr, ""},
+		{"plain, first", Plain, first, "begin", Stdout, ""},
+		{"plain, last", Plain, last, "end\n", Stdout, ""},
+		{"plain, remnant", Plain, remnant, "\n", Stdout, ""},
+		{"plain, empty", Plain, empty, "\n", Stdout, ""},
+		{"prefix", Prefix, whole, "[7] say \"hi\"\n", Stderr, ""},
+		{"prefix, first", Prefix, first, "[7] begin\n", Stdout, ""},
+		{"prefix, remnant", Prefix, remnant, "", Stdout, ""},
+		{"prefix, empty", Prefix, empty, "[7] \n", Stdout, ""},
+		{"prefix, app", Prefix, whole, "[web/7] say \"hi\"\n", Stderr, "web"},
+		{"json, app", JSON, whole, `{"time":"2026-01-02T03:04:05.000000678Z","app":"web","slot":7,"stream":"stderr","line":"say \"hi\""}` + "\n", Stdout, "web"},
+		{"json", JSON, whole, `{"time":"2026-01-02T03:04:05.000000678Z","slot":7,"stream":"stderr","line":"say \"hi\""}` + "\n", Stdout, ""},
+		{"json, first", JSON, first, `{"time":"2026-01-02T03:04:05.000000678Z","slot":7,"stream":"stdout","line":"begin","partial":true}` + "\n", Stdout, ""},
+		{"json, remnant", JSON, remnant, "", Stdout, ""},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			if got := string(c.format.append(nil, c.piece)); got != c.want {
+			if got := string(c.format.append(nil, c.app, c.piece)); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 			if got := c.format.destination(c.piece); got != c.to {
@@ -48,7 +51,7 @@ func TestFormats(t *testing.T) {
 }
 
 func TestJSONOfAnyBytes(t *testing.T) {
-	text := JSON.append(nil, piece{time.Now(), 0, Stdout, []byte("a\xff\x00\u2028\x1b[1m<&>"), true, true})
+	text := JSON.append(nil, "", piece{time.Now(), 0, Stdout, []byte("a\xff\x00\u2028\x1b[1m<&>"), true, true})
 	var object struct{ Line string }
 	if err := json.Unmarshal(text, &object); err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ type Run struct {
 // several goroutines.
 type Mux struct {
 	format Format
+	app    string // "" for none
 	sink   *sink
 
 	mu     sync.Mutex
@@ -92,7 +93,7 @@ func (m *Mux) print(r *reading, p piece) {
 	if m.format == Plain {
 		text = m.separate(r, p)
 	}
-	m.sink.put(m.format.destination(p), m.format.append(text, p))
+	m.sink.put(m.format.destination(p), m.format.append(text, m.app, p))
 }
 
 // separate returns what has to come before the piece so that it doesn't end up

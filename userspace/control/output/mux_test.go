@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "serve" {
 		format, err := ParseFormat(os.Args[2])
 		if err == nil {
-			err = Serve(format)
+			err = Serve(format, "")
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)

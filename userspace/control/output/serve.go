@@ -24,8 +24,9 @@ const tailPatience = 500 * time.Millisecond
 // Serve is the whole life of the reading process: it reads what the supervisor
 // attaches, writes it to standard output and standard error, and returns when
 // the supervisor is gone and every writer too. Signals that are meant for the
-// supervisor don't end it: a terminal sends them to everybody.
-func Serve(format Format) error {
+// supervisor don't end it: a terminal sends them to everybody. The name of an
+// app, if there is one, is put on each line where the slot is.
+func Serve(format Format, app string) error {
 	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE, unix.SIGTTOU)
 
 	socket := os.NewFile(SocketFD, "supervisor")
@@ -36,6 +37,7 @@ func Serve(format Format) error {
 	defer conn.Close()
 
 	mux := NewMux(format, os.Stdout, os.Stderr)
+	mux.app = app
 	failed := answer(conn, mux)
 	return errors.Join(failed, mux.Wait(context.Background()))
 }

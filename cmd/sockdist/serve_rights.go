@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"slices"
+
+	"github.com/sockdist/sockdist/internal/capabilities"
+	"github.com/sockdist/sockdist/loader"
+	"github.com/sockdist/sockdist/userspace/config"
+)
+
+// circumstancesOfServe are the conditions that a configuration meets.
+func (e *environment) circumstancesOfServe(file *config.File) []condition {
+	when := e.circumstances(e.appFolders()...)
+	duty := e.dutyOfServe(file)
+	for _, c := range []struct {
+		is   bool
+		when condition
+	}{
+		{duty.Users || duty.Same, withApps}, {duty.Users, withUser}, {duty.LowPorts, withLowPorts}, {duty.Namespaces, elsewhere},
+	} {
+		if c.is {
+			when = append(when, c.when)
+		}
+	}
+	return when
+}
+
+// dutyOfServe is what a daemon does with a configuration.
+func (e *environment) dutyOfServe(file *config.File) capabilities.Duty {
+	duty := capabilities.Duty{
+		Groups: len(file.Groups) > 0, Attached: len(file.Attach) > 0,
+		Closed: e.stayClosed() || isClosed(filepath.Dir(file.Path)),
+	}
+	for _, a := range file.Apps {
+		if a.User == "" || isOwnUser(a.User) {
+			duty.Same = true
+		} else {
+			duty.Users = true
+		}
+	}
+	duty.LowPorts = slices.ContainsFunc(file.Groups, func(g config.Group) bool { return g.Listen.Port() < 1024 })
+	duty.Namespaces = slices.ContainsFunc(file.Attach, func(a config.Attachment) bool { return a.NetNS != "" || len(a.PIDs) > 0 })
+	return duty
+}
+
+// settle gives up what is needed no longer once the daemon has its socket.
+func (e *environment) settle(host *loader.Host, file *config.File, log *slog.Logger) {
+	// Should bpffs be mounted, then now.
+	if release, err := host.Claim(context.Background()); err == nil {
+		release()
+	}
+	fulfil(e.dutyOfServe(file), log)
+}

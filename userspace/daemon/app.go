@@ -1,0 +1,356 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sockdist/sockdist/userspace/config"
+	"github.com/sockdist/sockdist/userspace/control"
+	"github.com/sockdist/sockdist/userspace/control/output"
+)
+
+const (
+	// A unit that failed is tried again after firstPause, then twice as long
+	// each time.
+	firstPause = time.Second
+	lastPause  = 30 * time.Second
+	// longLife is how long a supervisor runs for its end to be a new trouble.
+	longLife = time.Minute
+)
+
+// An app has one supervisor after another: when one fails, or when its settings
+// change.
+type app struct {
+	daemon  *Daemon
+	name    string
+	log     *slog.Logger
+	manager *appManager
+	settled *event // it serves, or can't for now
+
+	ending chan struct{} // closed: no supervisor begins any more
+	gone   chan struct{} // closed: none runs any more
+	wake   chan struct{} // the next one begins now
+
+	mu      sync.Mutex
+	wanted  config.App  // of the next supervisor
+	applied *config.App // by which the workers were started; nil: none were
+	latest  *attempt
+	turned  chan struct{} // closed, and replaced, when there is another attempt
+	halted  bool          // an operator has stopped it
+	ended   bool
+	kernel  Kernel
+}
+
+// An attempt is one supervisor.
+type attempt struct {
+	number     int
+	supervisor *control.Supervisor // nil if it could not be made
+	over       chan struct{}       // closed: err is what it came to
+	err        error
+}
+
+// newApp makes an app whose workers may run already, with settings that were
+// applied.
+func (d *Daemon) newApp(wanted config.App, applied *config.App) *app {
+	a := &app{
+		daemon: d, name: wanted.Name, wanted: wanted, applied: applied,
+		log:    d.log.With("app", wanted.Name),
+		ending: make(chan struct{}), gone: make(chan struct{}), wake: make(chan struct{}, 1),
+		turned: make(chan struct{}), settled: newEvent(),
+	}
+	a.manager = &appManager{reports: d.reports, report: d.reports.add("app " + a.name), ready: a.settled.set}
+	go a.run()
+	return a
+}
+
+// run has a supervisor run for as long as the app is wanted.
+func (a *app) run() {
+	defer close(a.gone)
+	defer a.daemon.reports.remove(a.manager.report)
+	defer a.settled.set()
+	for pause := firstPause; ; {
+		began := time.Now()
+		err := a.once()
+		a.manager.silent()
+		if time.Since(began) > longLife {
+			pause = firstPause
+		}
+		switch {
+		case isClosed(a.ending):
+			a.mention(err)
+			return
+		case errors.Is(err, control.ErrHandedOver):
+			continue
+		case err == nil:
+			a.halt()
+			a.wait(0)
+			pause = firstPause
+		default:
+			a.missWorkers()
+			a.mention(fmt.Errorf("%w; trying again in %v", firstLine(err), pause))
+			a.manager.set(a.manager.report, "failed: "+firstLine(err).Error())
+			a.settled.set()
+			a.wait(pause)
+			pause = min(2*pause, lastPause)
+		}
+	}
+}
+
+func (a *app) mention(err error) {
+	if err != nil && !errors.Is(err, control.ErrHandedOver) {
+		a.log.Error(err.Error())
+	}
+}
+
+// halt is for an app that an operator has stopped.
+func (a *app) halt() {
+	a.mu.Lock()
+	a.halted, a.applied = true, nil
+	a.mu.Unlock()
+	a.daemon.forget(func(m *memory) { delete(m.Apps, a.name) })
+	a.log.Info("stopped, until the configuration is applied again")
+	a.manager.set(a.manager.report, "stopped")
+	a.settled.set()
+}
+
+// missWorkers notes that an app that failed left no workers, mostly.
+func (a *app) missWorkers() {
+	if hasWorkers(a.name) {
+		return
+	}
+	a.mu.Lock()
+	a.applied = nil
+	a.mu.Unlock()
+	a.daemon.forget(func(m *memory) { delete(m.Apps, a.name) })
+}
+
+// wait returns when the next supervisor is to begin; 0 is for when somebody wants it.
+func (a *app) wait(pause time.Duration) {
+	var over <-chan time.Time
+	if pause > 0 {
+		timer := time.NewTimer(pause)
+		defer timer.Stop()
+		over = timer.C
+	}
+	select {
+	case <-over:
+	case <-a.wake:
+	case <-a.ending:
+	}
+}
+
+func (a *app) poke() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// once has one supervisor run to its end.
+func (a *app) once() error {
+	a.mu.Lock()
+	if a.ended || a.halted {
+		a.mu.Unlock()
+		return nil
+	}
+	t := &attempt{number: 1, over: make(chan struct{})}
+	if a.latest != nil {
+		t.number = a.latest.number + 1
+	}
+	wanted := a.wanted
+	var err error
+	t.supervisor, a.kernel, err = a.supervisor(wanted)
+	a.latest = t
+	close(a.turned)
+	a.turned = make(chan struct{})
+	a.mu.Unlock()
+
+	if err == nil {
+		go a.noteStart(t, wanted)
+		err = t.supervisor.Run(context.Background())
+	}
+	t.err = err
+	close(t.over)
+	return err
+}
+
+// noteStart remembers by which settings workers were started, unless they were
+// there before.
+func (a *app) noteStart(t *attempt, settings config.App) {
+	select {
+	case <-t.supervisor.Started():
+	case <-t.over:
+		return
+	}
+	a.mu.Lock()
+	first := a.applied == nil
+	if first {
+		a.applied = &settings
+	}
+	a.mu.Unlock()
+	if first {
+		a.daemon.forget(func(m *memory) { m.Apps[a.name] = settings })
+	}
+}
+
+// supervisor makes one. Nothing is touched.
+func (a *app) supervisor(settings config.App) (*control.Supervisor, Kernel, error) {
+	meant, faults := settings.Read(a.name)
+	if len(faults) > 0 {
+		return nil, nil, fmt.Errorf("%s: %w", faults[0].Key, faults[0].Err)
+	}
+	o := a.daemon.options
+	c := meant.Config
+	c.Managed, c.Manager, c.Logger, c.RuntimeDir = true, a.manager, a.log, o.Runtime
+	c.Relay = o.Relay(a.name)
+	c.Standby = o.called(settings.Activation)
+	if c.Log == output.Auto {
+		c.Log = output.Prefix // several apps print to the same place
+	}
+	kernel := o.Kernel(meant.Policy, meant.UDP, a.log)
+	s, err := control.New(c, kernel)
+	return s, kernel, err
+}
+
+// present returns the supervisor that runs, or says why there is none.
+func (a *app) present() (*control.Supervisor, error) {
+	a.mu.Lock()
+	t, halted := a.latest, a.halted
+	a.mu.Unlock()
+	switch {
+	case halted:
+		return nil, fmt.Errorf("app %s was stopped: sockdist apply starts it again", a.name)
+	case t == nil || t.supervisor == nil || isClosed(t.over):
+		why := "it has not begun"
+		if t != nil && isClosed(t.over) && t.err != nil {
+			why = firstLine(t.err).Error()
+		}
+		return nil, fmt.Errorf("app %s doesn't run: %s", a.name, why)
+	}
+	return t.supervisor, nil
+}
+
+// await returns when a supervisor after the one of that number has its workers,
+// or why it hasn't.
+func (a *app) await(after int) (number int, err error) {
+	for {
+		a.mu.Lock()
+		t, turned := a.latest, a.turned
+		a.mu.Unlock()
+		if t == nil || t.number <= after {
+			select {
+			case <-turned:
+				continue
+			case <-a.gone:
+				return after, control.ErrEnding
+			}
+		}
+		if t.supervisor == nil {
+			<-t.over
+			return t.number, t.err
+		}
+		select {
+		case <-t.supervisor.Started():
+			return t.number, nil
+		case <-t.over:
+			if t.err == nil {
+				return t.number, control.ErrEnding
+			}
+			return t.number, t.err
+		}
+	}
+}
+
+// finish ends the app in order, and returns when nothing of it is left.
+func (a *app) finish() {
+	a.mu.Lock()
+	if !a.ended {
+		a.ended = true
+		close(a.ending)
+	}
+	t := a.latest
+	a.mu.Unlock()
+	if t != nil && t.supervisor != nil {
+		_ = t.supervisor.Shutdown(context.Background())
+	}
+	<-a.gone
+}
+
+// stop is finish, but the app may start again.
+func (a *app) stop() error {
+	s, err := a.present()
+	if err == nil {
+		return s.Shutdown(context.Background())
+	}
+	a.mu.Lock()
+	waits := !a.halted
+	a.halted = true
+	a.mu.Unlock()
+	if !waits {
+		return err
+	}
+	a.poke()
+	return nil
+}
+
+// signal passes a second signal to end on.
+func (a *app) signal(sig os.Signal) {
+	if s, err := a.present(); err == nil {
+		s.Signal(sig)
+	}
+}
+
+// endLeftover ends the workers that an earlier daemon left of an app.
+func (d *Daemon) endLeftover(old config.App) error {
+	log := d.log.With("app", old.Name)
+	c := control.Config{
+		Name: old.Name, Command: []string{"/proc/self/exe"}, Workers: 1, EndOnly: true, Grace: old.Grace,
+		RuntimeDir: d.options.Runtime, Logger: log, Relay: d.options.Relay(old.Name),
+	}
+	s, err := control.New(c, d.options.Kernel(0, old.UDP, log))
+	if err != nil {
+		return err
+	}
+	s.Signal(unix.SIGTERM)
+	return s.Run(context.Background())
+}
+
+// firstLine leaves out what a worker printed, which is in the log already.
+func firstLine(err error) error {
+	first, rest, _ := strings.Cut(err.Error(), "\n")
+	if rest == "" {
+		return err
+	}
+	return errors.New(first)
+}
+
+// serviceWithin bounds how long an apply waits for a new app to serve.
+const serviceWithin = time.Minute
+
+// awaitService is await, until all workers serve. That they are slow is no error.
+func (a *app) awaitService(after int) error {
+	if _, err := a.await(after); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	over := a.latest.over
+	a.mu.Unlock()
+	select {
+	case <-a.settled.done:
+	case <-over:
+	case <-time.After(serviceWithin):
+		return fmt.Errorf("its workers don't serve within %v: see the log", serviceWithin)
+	}
+	if _, err := a.present(); err != nil {
+		return err
+	}
+	return nil
+}
