@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 
 	"github.com/sockdist/sockdist/loader"
@@ -62,6 +63,33 @@ func heldFor(hold loader.Hold) (why control.Hold) {
 		}
 	}
 	return why
+}
+
+func (s *steering) Excuse(slot int, where sockets.Group, from bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.groups[where]
+	if g == nil {
+		return nil
+	}
+	if from {
+		return ignoreNoSlot(g.Hold(slot, loader.HoldSelf))
+	}
+	return ignoreNoSlot(g.Unhold(slot, loader.HoldSelf))
+}
+
+func (s *steering) Report(slot int, where sockets.Group, cookie uint64) (string, *os.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.groups[where]
+	if g == nil {
+		return "", nil, fmt.Errorf("worker %d has no slot at %s: %w", slot, where.Address, loader.ErrNoSlot)
+	}
+	if err := g.SetReports(slot, cookie, true); err != nil {
+		return "", nil, err
+	}
+	loads, err := g.LoadsFile()
+	return g.Name(), loads, err
 }
 
 func (s *steering) Inherit(from, to int) error {
@@ -130,6 +158,9 @@ func (s *steering) Traffic() (map[int]control.Traffic, error) {
 			t.Pending += slot.Pending
 			t.Opened += slot.Opened
 			t.Held |= heldFor(slot.Hold)
+			if slot.State != loader.Gone && slot.Hold&loader.HoldSelf == 0 {
+				t.Beat += slot.Beat // of a listener in use
+			}
 			traffic[slot.Slot] = t
 		}
 	}

@@ -34,6 +34,7 @@ type Supervisor struct {
 	outlet    *outlet
 	standby   []standby
 	desk      *desk
+	workers   *workersDesk
 	listeners *listeners
 	lives     context.Context // over: processes that can't be killed are given up
 	giveUp    context.CancelFunc
@@ -214,7 +215,7 @@ func (s *Supervisor) openTree(undo *undoing) (*legacy, error) {
 
 // workerEnvironment returns the environment of the worker in a slot.
 func (s *Supervisor) workerEnvironment(slot int) []string {
-	return workerEnvironment(os.Environ(), s.config.Env, slot, s.aims().workers, s.account)
+	return workerEnvironment(append(os.Environ(), s.workers.variable()), s.config.Env, slot, s.aims().workers, s.account)
 }
 
 // freestCPU returns the one that the fewest workers are pinned to, or -1.

@@ -22,9 +22,9 @@ type desk struct {
 // serves all the same.
 func openDesk(s *Supervisor) *desk {
 	d := &desk{folder: appFolder(s.config.RuntimeDir, s.config.Name), over: make(chan struct{})}
-	err := os.MkdirAll(d.folder, 0o700)
+	err := makeFolder(d.folder)
 	if err == nil {
-		d.server, err = wire.Serve(filepath.Join(d.folder, "control"), wire.Options{UID: -1, GID: -1}, operators{s, d})
+		d.server, err = wire.Serve(filepath.Join(d.folder, controlName), wire.Options{UID: -1, GID: -1}, operators{s, d})
 	}
 	if err != nil {
 		s.log.Warn(fmt.Sprintf("sockdist reload, scale and stop won't reach this app, which serves all the same: %v", err))

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/sockdist/sockdist/userspace/health"
 )
 
 // ejection is a worker that hangs.
@@ -16,35 +14,50 @@ type ejection struct {
 	worker *worker
 	life   *life
 	since  time.Duration
+	still  bool     // for its heartbeat, which shows when it goes on
 	canary net.Conn // nil: there is none
 	killed bool
 }
 
 // eject keeps new connections from a worker, and has others serve its queue.
-func (g *guard) eject(now time.Duration, found health.Finding) {
+func (g *guard) eject(now time.Duration, found hang) {
 	w := g.app.crew.in(found.Slot)
 	if w == nil {
 		return
 	}
-	e := &ejection{worker: w, life: w.current(), since: now}
+	e := &ejection{worker: w, life: w.current(), since: now, still: found.still}
 	g.ejected[w.slot] = e
-	what := fmt.Sprintf("worker %d (pid %d) hangs: %d connections wait and it has accepted none for %v",
-		w.slot, e.life.process.pid, found.Backlog, found.For.Round(time.Millisecond))
+	why := fmt.Sprintf("%d connections wait and it has accepted none for %v", found.Backlog, found.For.Round(time.Millisecond))
+	if found.still {
+		why = fmt.Sprintf("its heartbeat stands still for %v", found.For.Round(time.Millisecond))
+	}
+	what := fmt.Sprintf("worker %d (pid %d) hangs: %s", w.slot, e.life.process.pid, why)
 	if g.app.config.OnHang == IgnoreHung {
 		g.app.log.Warn(what)
 		return
 	}
-	g.app.log.Warn(what + "; it gets no new ones, and the others get these")
+	switch {
+	case found.still && found.Backlog == 0:
+		what += "; it gets no new connections"
+	case found.still:
+		what += fmt.Sprintf("; it gets no new connections, and the others get the %d that wait", found.Backlog)
+	default:
+		what += "; it gets no new ones, and the others get these"
+	}
+	g.app.log.Warn(what)
 	if err := g.app.steering.Hold(w.slot, Hung); err != nil {
 		g.app.log.Error(fmt.Sprintf("eject worker %d: %v", w.slot, err))
 	}
-	g.rescue(e)
+	if found.Backlog > 0 {
+		g.rescue(e)
+	}
 }
 
-// inherit looks after a worker that an earlier supervisor has ejected.
-func (g *guard) inherit(now time.Duration, slot int) {
+// inherit looks after a worker that an earlier supervisor has ejected, for
+// whatever reason.
+func (g *guard) inherit(now time.Duration, slot int, beats bool) {
 	if w := g.app.crew.in(slot); w != nil {
-		g.ejected[slot] = &ejection{worker: w, life: w.current(), since: now}
+		g.ejected[slot] = &ejection{worker: w, life: w.current(), since: now, still: beats}
 	}
 }
 
@@ -80,7 +93,7 @@ func (g *guard) tend(now time.Duration, e *ejection, backlog uint64) {
 	if backlog > canaries {
 		g.rescue(e)
 	}
-	if e.canary == nil {
+	if e.canary == nil && !e.still {
 		e.canary = g.sendCanary(e.worker)
 	}
 }
@@ -108,7 +121,7 @@ func (g *guard) restart(e *ejection, why string) {
 	}
 }
 
-// readmit lets connections come to a worker again that accepts.
+// readmit lets connections come to a worker again that goes on.
 func (g *guard) readmit(slot int) {
 	if err := g.app.steering.Unhold(slot, Hung); err != nil {
 		g.app.log.Error(fmt.Sprintf("worker %d accepts again and gets no connections: %v", slot, err))

@@ -36,12 +36,15 @@ const (
 )
 
 // guard looks for workers that hang: with a queue from which they accept
-// nothing. They get no new connections, and the others get their queue. A
-// worker that is ejected so has nothing any more by which one could see that
+// nothing, or, if they use the library, with a heartbeat that stands still. They
+// get no new connections, and the others get their queue. A
+// worker that is ejected for its queue has nothing any more by which one could see that
 // it goes on; therefore a canary, a connection of ours, waits in its queue.
 type guard struct {
 	app     *Supervisor
-	check   *health.Check
+	check   *health.Check // of queues
+	hearts  *health.Check
+	beat    map[int]uint64 // at the last look
 	ejected map[int]*ejection
 	idle    map[int]uint64 // what a slot without a backlog had opened
 	waits   waits
@@ -56,7 +59,10 @@ func (s *Supervisor) watchProgress() {
 	if s.config.HangAfter == 0 {
 		return
 	}
-	g := &guard{app: s, check: health.NewCheck(s.config.HangAfter), ejected: make(map[int]*ejection), idle: make(map[int]uint64), waits: make(waits)}
+	g := &guard{
+		app: s, check: health.NewCheck(s.config.HangAfter), hearts: health.NewCheck(max(s.config.HangAfter, slowestBeat)),
+		beat: make(map[int]uint64), ejected: make(map[int]*ejection), idle: make(map[int]uint64), waits: make(waits),
+	}
 	defer g.end()
 	ticker := time.NewTicker(g.check.Interval())
 	defer ticker.Stop()
@@ -93,39 +99,49 @@ func (g *guard) end() {
 // look is done every Interval.
 func (g *guard) look() {
 	g.forgetGone()
-	readings, err := g.readings()
-	if err != nil {
-		g.app.log.Error(fmt.Sprintf("look whether workers hang: %v", err))
-		return
-	}
-	now := monotonic()
-	g.noteWaits(now, readings)
-	verdict := g.check.Look(now, readings)
-	g.sayIfOpen(verdict)
-	for _, found := range verdict.Hung {
-		if g.ejected[found.Slot] == nil && !g.isStarved(now, found) {
-			g.eject(now, found)
+	traffic, err := g.app.steering.Traffic()
+	if err == nil {
+		var readings []health.Reading
+		if readings, err = g.readings(traffic); err == nil {
+			g.act(monotonic(), readings, traffic)
+			return
 		}
 	}
-	for _, slot := range verdict.Recovered {
+	g.app.log.Error(fmt.Sprintf("look whether workers hang: %v", err))
+}
+
+// act does what the readings call for.
+func (g *guard) act(now time.Duration, readings []health.Reading, traffic map[int]Traffic) {
+	g.noteWaits(now, readings, traffic)
+	found := g.judge(now, readings, traffic)
+	g.sayIfOpen(found)
+	for _, h := range found.hung {
+		if g.ejected[h.Slot] == nil && !g.isStarved(now, h) {
+			g.eject(now, h)
+		}
+	}
+	for _, slot := range found.recovered {
 		g.readmit(slot)
 	}
-	g.forgetIgnored(verdict)
+	g.forgetIgnored(found)
 	for _, r := range readings {
-		if r.Ejected && g.ejected[r.Slot] == nil && !slices.Contains(verdict.Recovered, r.Slot) {
-			g.inherit(now, r.Slot)
+		beats := traffic[r.Slot].Beat != 0
+		if r.Ejected && g.ejected[r.Slot] == nil && !slices.Contains(found.recovered, r.Slot) {
+			g.inherit(now, r.Slot, beats)
 		}
 		if e := g.ejected[r.Slot]; e != nil {
+			e.still = e.still && beats
 			g.tend(now, e, r.Backlog)
 		}
 	}
 }
 
 // noteWaits is for isStarved.
-func (g *guard) noteWaits(now time.Duration, readings []health.Reading) {
+func (g *guard) noteWaits(now time.Duration, readings []health.Reading, traffic map[int]Traffic) {
 	for _, r := range readings {
 		w := g.app.crew.in(r.Slot)
-		if r.Backlog == 0 || w == nil {
+		still := g.stands(r.Slot, traffic[r.Slot].Beat)
+		if r.Backlog == 0 && !still || w == nil {
 			g.waits.forget(r.Slot)
 			continue
 		}
@@ -133,9 +149,9 @@ func (g *guard) noteWaits(now time.Duration, readings []health.Reading) {
 	}
 }
 
-// isStarved tells whether a worker accepts nothing because it gets no CPU. That
+// isStarved tells whether a worker does nothing because it gets no CPU. That
 // is no fault of its own, and the others get no more of them.
-func (g *guard) isStarved(now time.Duration, found health.Finding) bool {
+func (g *guard) isStarved(now time.Duration, found hang) bool {
 	return found.For < mostStarved*g.app.config.HangAfter && g.waits.share(found.Slot, now-found.For) > starved
 }
 
@@ -151,11 +167,7 @@ func (g *guard) forgetGone() {
 
 // readings asks for backlogs only if there can be one: an app without traffic
 // costs next to nothing.
-func (g *guard) readings() ([]health.Reading, error) {
-	traffic, err := g.app.steering.Traffic()
-	if err != nil {
-		return nil, err
-	}
+func (g *guard) readings(traffic map[int]Traffic) ([]health.Reading, error) {
 	var readings []health.Reading
 	quiet := true
 	for _, w := range g.app.crew.all() {
@@ -188,20 +200,20 @@ func (g *guard) readings() ([]health.Reading, error) {
 	return readings, nil
 }
 
-func (g *guard) sayIfOpen(v health.Verdict) {
-	if v.FailOpen && !g.open {
-		g.app.log.Warn(fmt.Sprintf("%d workers accept nothing, which is most of them: none is ejected, as the cause is hardly theirs", len(v.Suspects)))
+func (g *guard) sayIfOpen(o outlook) {
+	if o.failOpen && !g.open {
+		g.app.log.Warn(fmt.Sprintf("%d workers accept nothing, which is most of them: none is ejected, as the cause is hardly theirs", o.suspected))
 	}
-	g.open = v.FailOpen
+	g.open = o.failOpen
 }
 
 // forgetIgnored has a worker that hangs, goes on, and hangs again told of twice.
-func (g *guard) forgetIgnored(v health.Verdict) {
+func (g *guard) forgetIgnored(o outlook) {
 	if g.app.config.OnHang != IgnoreHung {
 		return
 	}
 	for slot := range g.ejected {
-		if !slices.ContainsFunc(v.Hung, func(f health.Finding) bool { return f.Slot == slot }) {
+		if !slices.ContainsFunc(o.hung, func(h hang) bool { return h.Slot == slot }) {
 			g.forget(slot)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 
 	"github.com/sockdist/sockdist/userspace/sockets"
@@ -58,6 +59,16 @@ type Steering interface {
 
 	// Unhold ends what Hold began for these reasons.
 	Unhold(slot int, why Hold) error
+
+	// Excuse keeps connections from a slot in one group, because its worker asked
+	// for it, or no longer. It is apart from Hold: neither undoes the other.
+	Excuse(slot int, g sockets.Group, from bool) error
+
+	// Report has the worker of a listener report its load from now on, until
+	// another listener or process has the slot. It returns the group's name, and
+	// a descriptor of the group's loads, for the worker to map; the caller closes
+	// it.
+	Report(slot int, g sockets.Group, cookie uint64) (group string, loads *os.File, err error)
 
 	// Inherit gives one slot the weight and maximum that an operator set for
 	// another, in all groups.
@@ -142,6 +153,8 @@ type Traffic struct {
 	Opened uint64
 	// Held are the reasons for which it gets no connections.
 	Held Hold
+	// Beat rises as long as the worker gets on; 0: it tells nothing of that.
+	Beat uint64
 }
 
 // EventKind says what happened.

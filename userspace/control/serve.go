@@ -12,7 +12,10 @@ func (s *Supervisor) serve(found *legacy) error {
 	s.lives, s.giveUp = context.WithCancel(context.Background())
 	s.listeners = newListeners(s.steering, &s.config, s.crew, s.fail, s.serving)
 	s.listeners.standby = s.standbyCookies()
+	s.workers = newWorkersDesk(s)
 	s.takeOver(found)
+	s.workers.open()
+	defer s.workers.close()
 	s.background.Go(func() { s.watch(s.lives) })
 	s.background.Go(s.watchProgress)
 	s.background.Go(s.scaleByLoad)
@@ -93,6 +96,7 @@ func (s *Supervisor) restore() {
 		}
 	}
 	s.listeners.forget()
+	s.workers.callAgain() // the loads are others by now
 }
 
 // fail ends Run with an error; the first one counts.

@@ -79,9 +79,16 @@ func ReadState(runtimeDir, app string) (*State, error) {
 	return state, nil
 }
 
+const controlName = "control"
+
 // Socket returns where the supervisor of an app takes requests.
 func Socket(runtimeDir, app string) string {
-	return filepath.Join(appFolder(runtimeDir, app), "control")
+	return filepath.Join(appFolder(runtimeDir, app), controlName)
+}
+
+// WorkersSocket returns where library workers of an app join.
+func WorkersSocket(runtimeDir, app string) string {
+	return filepath.Join(appFolder(runtimeDir, app), "workers")
 }
 
 func appFolder(runtimeDir, app string) string {

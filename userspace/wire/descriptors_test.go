@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"errors"
+	"io"
 	"net"
 	"os"
 	"testing"
@@ -88,7 +90,8 @@ func TestDescriptorThatIsSlowToClose(t *testing.T) {
 	path := t.TempDir() + "/control"
 	o := plain
 	o.Limits.Patience = 100 * time.Millisecond
-	s, err := Serve(path, o, handler{})
+	last := make(chan struct{}) // closed: the server has the last copy
+	s, err := Serve(path, o, handler{join: func(*Session, Request, []*os.File) { <-last }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,12 +101,13 @@ func TestDescriptorThatIsSlowToClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.Send(Request{Verb: Ping}, lingers); err != nil {
+	if err := conn.Send(Request{Verb: JoinGroup}, lingers); err != nil {
 		t.Fatal(err)
 	}
 	lingers.Close()
-	if reply, _, err := conn.Receive(); err != nil || reply.Error == "" {
-		t.Errorf("reply %+v, %v", reply, err)
+	close(last)
+	if _, _, err := conn.Receive(); !errors.Is(err, io.EOF) {
+		t.Errorf("the session goes on: %v", err)
 	}
 	if err := Call(t.Context(), path, Request{Verb: Ping}, nil); err != nil {
 		t.Error(err)

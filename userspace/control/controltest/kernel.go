@@ -303,6 +303,25 @@ func (k *Kernel) setHeld(slot int, held control.Hold) {
 	k.traffic[slot] = t
 }
 
+func (s *steering) Excuse(slot int, g sockets.Group, from bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.note("excuse %d %s %v", slot, g.Address, from)
+	return nil
+}
+
+// Report gives an empty file for the loads.
+func (s *steering) Report(slot int, g sockets.Group, cookie uint64) (string, *os.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seats[Seat{slot, g}].Cookie != cookie {
+		return "", nil, fmt.Errorf("slot %d is another's", slot)
+	}
+	s.note("report %d %s", slot, g.Address)
+	loads, err := os.Open(os.DevNull)
+	return "group", loads, err
+}
+
 func (s *steering) Inherit(from, to int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
