@@ -81,7 +81,7 @@ func (e *environment) detach(ctx context.Context, name, netns string) error {
 			return err // and so are the app's other groups
 		}
 		if err != nil {
-			failed = errors.Join(failed, explainRights("detach", err, ofOthers, elsewhere))
+			failed = errors.Join(failed, explainRights("detach", err, whereIs(spec)...))
 			continue
 		}
 		protocol, address := protocolOf(spec.Address)
@@ -102,6 +102,14 @@ func (e *environment) detach(ctx context.Context, name, netns string) error {
 		e.mentionSibling(host, specs)
 	}
 	return failed
+}
+
+// whereIs are the conditions under which a group is detached.
+func whereIs(spec loader.GroupSpec) []condition {
+	if own, _, err := sockets.NetNSOf(0); err == nil && own == spec.NetNS {
+		return []condition{ofOthers}
+	}
+	return []condition{ofOthers, elsewhere}
 }
 
 // toDetach are the groups that name means. An address means those of one

@@ -152,7 +152,10 @@ func orWithoutNamespace(g *loader.Group, f func() error) error {
 // dissolve makes everything as it was before the group. It works in the
 // group's namespace. Killed at any point, it leaves a group that is not steered.
 func dissolve(g *loader.Group) error {
-	if err := unsteer(g.Chooses, g.Unsteer); err != nil {
+	spec := g.Spec()
+	// Others' programs are none of our business, and to look takes more rights.
+	here := func(l sockets.Listener) bool { return l.Address == spec.Address && l.V6Only == spec.V6Only }
+	if err := unsteer(here, g.Chooses, g.Unsteer); err != nil {
 		return err
 	}
 	if err := unmark(g); err != nil {
@@ -165,24 +168,31 @@ func dissolve(g *loader.Group) error {
 // once mostly, more often when their server ends under our hands.
 const unsteerTries = 16
 
-// unsteer takes a group's programs off whatever sockets have one.
-func unsteer(chooses func(program uint32) (bool, error), off func(fd int) error) error {
+func everywhere(sockets.Listener) bool { return true }
+
+// unsteer takes a group's programs off the sockets of some place that have one.
+func unsteer(place func(sockets.Listener) bool, chooses func(program uint32) (bool, error), off func(fd int) error) error {
 	for range unsteerTries {
 		steerers, err := loader.Steerers()
 		if err != nil {
 			return err
 		}
 		own := make(map[uint32]bool)
-		for _, id := range steerers {
-			if _, known := own[id]; known {
-				continue
+		var hidden error
+		ours := func(l sockets.Listener) bool {
+			id, steered := steerers[l.Cookie]
+			if !steered || !place(l) {
+				return false
 			}
-			if own[id], err = chooses(id); err != nil {
-				return err
+			if _, known := own[id]; !known {
+				var err error
+				own[id], err = chooses(id)
+				hidden = errors.Join(hidden, err)
 			}
+			return own[id]
 		}
-		steered, err := listenersWhere(func(l sockets.Listener) bool { return own[steerers[l.Cookie]] })
-		if err != nil || len(steered) == 0 {
+		steered, err := listenersWhere(ours)
+		if err = errors.Join(err, hidden); err != nil || len(steered) == 0 {
 			return err
 		}
 		if err := unsteerOne(steered, off); err != nil && !gone(err) {

@@ -135,7 +135,7 @@ func (e *earlier) leave() error {
 // giveBack gives the group's sockets back to the kernel's hash, and removes it.
 // It works in the group's namespace.
 func (e earlier) giveBack() error {
-	if err := unsteer(e.chooses, loader.Unsteer); err != nil {
+	if err := unsteer(everywhere, e.chooses, loader.Unsteer); err != nil {
 		return err
 	}
 	return e.leave()

@@ -37,6 +37,7 @@ var (
 	later   = flag.Duration("later", 0, "wait that long between one address to listen on and the next")
 	status  = flag.Int("status", 200, "answer with this status")
 	more    = flag.String("more", "", "read flags from this file too, one a line: so the next start can differ")
+	hidden  = flag.Bool("hidden", false, "be closed to debuggers, as servers are that change their user")
 	env     = flag.String("env", "", "print these variables, separated by commas")
 )
 
@@ -56,6 +57,12 @@ func main() {
 	}
 	if *deaf {
 		signal.Ignore(syscall.SIGTERM)
+	}
+	if *hidden {
+		const setDumpable = 4 // of prctl(2)
+		if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, setDumpable, 0, 0); errno != 0 {
+			log.Fatal(errno)
+		}
 	}
 	tellSignals()
 	leaveOrphan()
