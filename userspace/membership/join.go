@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +19,12 @@ var (
 	ErrNotAllowed = errors.New("not allowed to join")
 	// ErrFull is wrapped when all slots are taken.
 	ErrFull = errors.New("all slots are taken")
+)
+
+const (
+	// drainPatience is more than a handshake takes, if the client goes on with it.
+	drainPatience = time.Second
+	drainAgain    = 2 * time.Millisecond
 )
 
 // Join serves a worker's session until it ends, or the group does: it gives the
@@ -286,6 +294,8 @@ func (g *Group) attend(s *wire.Session, m *member) {
 		reply := wire.Reply{Done: true}
 		if err := g.answer(s, m, r); err != nil {
 			reply.Error = err.Error()
+		} else if r.Verb == wire.Drain {
+			g.awaitPending(m)
 		}
 		if s.Reply(reply) != nil {
 			return
@@ -316,6 +326,19 @@ func (g *Group) answer(s *wire.Session, m *member, r wire.Request) error {
 		return nil
 	}
 	return fmt.Errorf("a worker in its slot can't ask for %q", r.Verb)
+}
+
+// awaitPending waits until no handshake is under way to a slot that is not picked
+// any more. In a handshake that ends at the very moment at which its listener
+// closes, the kernel resets the connection; a worker that drains first, and then
+// closes, loses none.
+func (g *Group) awaitPending(m *member) {
+	for deadline := time.Now().Add(drainPatience); time.Now().Before(deadline); time.Sleep(drainAgain) {
+		s, err := g.kernel.Snapshot()
+		if err != nil || !slices.ContainsFunc(s.Slots, func(slot loader.Slot) bool { return slot.Slot == m.slot && slot.Pending > 0 }) {
+			return
+		}
+	}
 }
 
 // sessionEnds keeps the slot, for the worker may serve on; one that has never

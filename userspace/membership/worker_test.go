@@ -32,6 +32,7 @@ func workerRole(args []string) error {
 	flags.StringVar(&w.join.Network, "network", "tcp", "")
 	flags.StringVar(&w.join.Address, "address", "", "")
 	flags.DurationVar(&w.beat, "beat", 0, "count the heartbeat up so often")
+	flags.BoolVar(&w.abrupt, "abrupt", false, "don't drain")
 	flags.BoolVar(&w.deaf, "deaf", false, "accept nothing")
 	seats := flags.Int("seats", 1, "so many at once")
 	cycles := flags.Int("cycles", 0, "join and leave so often, and end")
@@ -66,6 +67,7 @@ type worker struct {
 	join   wire.Join
 	beat   time.Duration
 	deaf   bool
+	abrupt bool
 	books  *os.File
 }
 
@@ -261,31 +263,33 @@ func (w *worker) juggle(cycles int) error {
 		s.server = &http.Server{Handler: s}
 		s.ended.Go(func() { _ = s.server.Serve(&recorder{l, w.books}) })
 		time.Sleep(time.Duration(n%7) * time.Millisecond)
-		if n%5 == 4 { // without a word
-			l.Close()
-			s.conn.Close()
-			continue
-		}
-		if n%2 == 0 {
-			if _, _, err := ask(s.conn, wire.Request{Verb: wire.Drain}); err != nil {
-				return err
-			}
-		}
-		if n%3 == 0 { // the listener closes a little later
-			if _, _, err := ask(s.conn, wire.Request{Verb: wire.Quit}); err != nil {
-				return err
-			}
-			l.Close()
-		} else {
-			l.Close()
-			if _, _, err := ask(s.conn, wire.Request{Verb: wire.Quit}); err != nil {
-				return err
-			}
+		if err := s.step(n, l); err != nil {
+			return err
 		}
 		s.conn.Close()
 	}
 	time.Sleep(time.Second) // the last answers
 	return nil
+}
+
+// step leaves in one of several ways. An abrupt worker doesn't drain, and may
+// leave without a word.
+func (s *seat) step(n int, l net.Listener) error {
+	say := func(verb string) error { _, _, err := ask(s.conn, wire.Request{Verb: verb}); return err }
+	if !s.worker.abrupt {
+		if err := say(wire.Drain); err != nil {
+			return err
+		}
+	}
+	switch {
+	case n%3 == 0: // the listener closes a little later
+		defer l.Close()
+		return say(wire.Quit)
+	case n%3 == 1 || !s.worker.abrupt:
+		l.Close()
+		return say(wire.Quit)
+	}
+	return l.Close()
 }
 
 // recorder keeps the ledger's books.
