@@ -131,6 +131,9 @@ func (w *world) as(by actor, args ...string) *exec.Cmd {
 		}
 		return cmd
 	}
+	if by.has == whole(w.t) {
+		return w.dress(exec.Command(args[0], args[1:]...))
+	}
 	bounds := "-all"
 	for _, c := range by.has.List() {
 		bounds += ",+" + strings.ToLower(strings.TrimPrefix(c.String(), "CAP_"))

@@ -1,0 +1,228 @@
+package main_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sockdist/sockdist/internal/capabilities"
+	"github.com/sockdist/sockdist/internal/privilege"
+)
+
+// threadsHave checks every thread of a process, once the first has what is wanted.
+func threadsHave(t *testing.T, pid int, want capabilities.Set, nnp bool) {
+	t.Helper()
+	privileges := "0"
+	if nnp {
+		privileges = "1"
+	}
+	lines := map[string]string{
+		"CapEff": fmt.Sprintf("%016x", uint64(want)), "CapPrm": fmt.Sprintf("%016x", uint64(want)), "NoNewPrivs": privileges,
+	}
+	task := func(status, name string) string {
+		text, err := os.ReadFile(status)
+		if err != nil {
+			return ""
+		}
+		for line := range strings.Lines(string(text)) {
+			if value, found := strings.CutPrefix(line, name+":"); found {
+				return strings.TrimSpace(value)
+			}
+		}
+		return ""
+	}
+	main := fmt.Sprintf("/proc/%d/status", pid)
+	until(t, fmt.Sprintf("process %d has %v, and has %s", pid, want, task(main, "CapEff")), func() bool { return task(main, "CapEff") == lines["CapEff"] })
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if len(tasks) < 2 {
+		t.Errorf("process %d has %d threads", pid, len(tasks))
+	}
+	for _, status := range tasks {
+		for name, value := range lines {
+			if got := task(status, name); got != value && got != "" { // a thread may end
+				t.Errorf("%s: %s is %s, want %s (%v)", status, name, got, value, want)
+			}
+		}
+	}
+}
+
+// whole is what root has.
+func whole(t *testing.T) capabilities.Set {
+	t.Helper()
+	own, err := capabilities.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return own.Bounding
+}
+
+// run with --user gives up all that it needs no longer, in every thread, and
+// goes on to do all it has to: start workers again, reload, scale, end.
+func TestRunGivesUpWhatItDoesNotNeed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	all := whole(t)
+	a := w.startApp(actor{has: all}, "--user", "nobody:nogroup")
+	if !a.serves() {
+		t.Fatalf("it doesn't serve:\n%s", read(a.log))
+	}
+	duty := capabilities.Duty{Users: true, Closed: rootIsClosed(t, w)}
+	threadsHave(t, a.cmd.Process.Pid, duty.Needs(capabilities.Own{Permitted: all}, 0), false)
+
+	w.root("reload", w.name)
+	w.root("scale", w.name, "3")
+	w.root("scale", w.name, "2")
+	for _, pid := range w.processes() {
+		if pid != a.cmd.Process.Pid && status(t, pid, "Uid") != status(t, os.Getpid(), "Uid") {
+			if got := status(t, pid, "CapEff"); strings.Trim(got, "\t0") != "" {
+				t.Errorf("worker %d has capabilities %s", pid, got)
+			}
+		}
+	}
+	if !w.answers() {
+		t.Error("no worker answers after a reload and two scales")
+	}
+	if o := a.end(true); !o.fine {
+		t.Errorf("exit code %d, said\n%s", o.code, o.said)
+	}
+}
+
+// rootIsClosed tells whether the root of cgroup v2 is closed even to root, as
+// where nobody but the kernel set its mode: then the right to it is kept.
+func rootIsClosed(t *testing.T, w *world) bool {
+	t.Helper()
+	root, err := os.Stat(filepath.Dir(w.cgroups))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root.Mode().Perm()&0o300 != 0o300
+}
+
+// Workers of root's are to have all that root has, core dumps too.
+func TestRunKeepsWhatWorkersOfRootsHave(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.startApp(actor{has: whole(t)})
+	if !a.serves() {
+		t.Fatalf("it doesn't serve:\n%s", read(a.log))
+	}
+	threadsHave(t, a.cmd.Process.Pid, whole(t), false)
+	if o := a.end(true); !o.fine {
+		t.Errorf("exit code %d, said\n%s", o.code, o.said)
+	}
+}
+
+// Workers of a user who isn't root inherit nothing of what sockdist was given,
+// but what it was given for them.
+func TestWorkersInheritNoCapabilities(t *testing.T) {
+	t.Parallel()
+	for name, given := range map[string]capabilities.Set{"nothing": 0, "low ports": capabilities.Of(capabilities.NetBindService)} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			needs := capabilities.Duty{Same: true, Closed: true}.Needs(capabilities.Own{}, nobody)
+			a := w.startApp(actor{uid: nobody, has: needs | given})
+			if !a.serves() {
+				t.Fatalf("it doesn't serve:\n%s", read(a.log))
+			}
+			threadsHave(t, a.cmd.Process.Pid, needs|given, false)
+			workers := 0
+			procs, _ := filepath.Glob(filepath.Join(w.cgroups, w.name, "*", "cgroup.procs"))
+			for _, list := range procs {
+				for _, pid := range pidsIn(t, list) {
+					workers++
+					if got, want := strings.TrimSpace(status(t, pid, "CapPrm")), fmt.Sprintf("%016x", uint64(given)); got != want {
+						t.Errorf("worker %d has capabilities %s, want %s", pid, got, want)
+					}
+				}
+			}
+			if workers != 2 {
+				t.Errorf("%d workers", workers)
+			}
+			if o := a.end(w.answers()); !o.fine {
+				t.Errorf("exit code %d, said\n%s", o.code, o.said)
+			}
+		})
+	}
+}
+
+// attach --watch starts nothing, so it keeps little, and wants no new privileges.
+func TestWatchGivesUpWhatItDoesNotNeed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.server(nobody)
+	a := w.startCommand(w.command(actor{has: whole(t)}, "attach", "--watch", w.address()))
+	duty := capabilities.Duty{Attached: true}
+	threadsHave(t, a.cmd.Process.Pid, duty.Needs(capabilities.Own{}, 0), true)
+
+	// It goes on to follow the server.
+	extra := w.dress(exec.Command(privilege.Tool(t, "sleep"), "infinity"))
+	file := w.listener()
+	extra.ExtraFiles = []*os.File{file}
+	if err := extra.Start(); err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+	t.Cleanup(func() {
+		_ = extra.Process.Kill()
+		_ = extra.Wait()
+	})
+	until(t, "the new listener has a slot", func() bool { return strings.Contains(read(a.log), fmt.Sprint("slot=2 pid=", extra.Process.Pid)) })
+	_ = a.cmd.Process.Signal(unix.SIGTERM)
+	<-a.ended
+	if a.complains() {
+		t.Errorf("it said\n%s", read(a.log))
+	}
+	detach(w)
+}
+
+// When bpffs is unmounted below a supervisor that gave up the right to mount
+// it, it says so, and connections are served all the same.
+func TestUnmountedBelowAppWithoutTheRight(t *testing.T) {
+	t.Parallel()
+	m := newMounts(t)
+	w := newWorld(t)
+	cmd := w.command(actor{has: whole(t)}, "run", "--name", w.name, "-n", "2", "--grace", "5s", "--log", "plain", "--user", "nobody:nogroup",
+		"--", w.worker, "-listen", w.address())
+	enter := m.enter()
+	a := w.startCommand(w.dress(exec.Command(enter[0], append(enter[1:], cmd.Args...)...)))
+	if !a.serves() {
+		t.Fatalf("it doesn't serve:\n%s", read(a.log))
+	}
+	m.run("umount", m.bpffs)
+	m.run("umount", m.bpffs)
+	until(t, "it says that the kernel side is lost", func() bool {
+		return strings.Contains(read(a.log), "the kernel side was lost and can't be made anew, so connections are served but not counted")
+	})
+	for range 20 {
+		if !w.answers() {
+			t.Fatal("no worker answers")
+		}
+	}
+	o := a.end(true)
+	if strings.Count(o.said, "can't be made anew") != 1 {
+		t.Errorf("it said\n%s", o.said)
+	}
+}
+
+// pidsIn reads a cgroup.procs.
+func pidsIn(t *testing.T, list string) (pids []int) {
+	t.Helper()
+	text, err := os.ReadFile(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range strings.Fields(string(text)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
+	}
+	return pids
+}
