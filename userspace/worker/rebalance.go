@@ -19,6 +19,9 @@ const (
 	awayFor = 5 * time.Second
 	// clearly: so many standard deviations of a count must a surplus be.
 	clearly = 4
+	// better is how busy, compared with this worker now, the other one may be after it got a
+	// connection that is more than the surplus.
+	better = 0.9
 )
 
 // Rebalance says when a worker lets go of connections; see [WithRebalance]. A field that is 0
@@ -42,10 +45,11 @@ type Rebalance struct {
 // of all live workers of its group, which it reads from their loads. If it is more than
 // Factor times their mean for the time For, and by more than chance explains (four
 // standard deviations), it lets go of the connections that carry the surplus: the
-// largest first, but none that is more than what is left of the surplus, for moving
-// that would only move the problem; none with less than a fiftieth of it; and none younger than
-// three seconds. It stops half-way between the mean and Factor. See [Conn.Leaving] for how a connection is let
-// go. Under [Handler] all that works by itself.
+// largest first that fit in it, but none with less than a fiftieth of it, and none younger than
+// three seconds. One that is more than the surplus is kept, for moving that would only move the
+// problem: unless nothing else fits, and the worker with the lowest rate would, with it, still have a tenth
+// less than this one has now. It stops half-way between the mean and
+// Factor. See [Conn.Leaving] for how a connection is let go. Under [Handler] all that works by itself.
 //
 // So that they don't come back, the load is raised by as many as were let go
 // in the last five seconds; and as long as its rate is above the mean, by as many connections
@@ -100,15 +104,15 @@ func (b *balancer) look(now time.Time) {
 	b.next = now.Add(every)
 	b.remember(now)
 	conns := b.conns(now)
-	own, mean, ok := b.rates()
+	r, ok := b.rates()
 	if !ok {
 		return
 	}
 	for _, g := range b.gone {
-		own -= b.rate(g.conn) // as if they had left already
+		r.own -= b.rate(g.conn) // as if they had left already
 	}
-	b.decide(now, own, mean, conns)
-	b.weigh(now, own, mean, len(conns))
+	b.decide(now, r, conns)
+	b.weigh(r, len(conns))
 }
 
 // remember reads all lines.
@@ -145,22 +149,28 @@ func (b *balancer) conns(now time.Time) (stay []*Conn) {
 // back returns the look that was n before the last one.
 func (b *balancer) back(n int) *row { return &b.rows[(b.looks-1-n+window)%window] }
 
-// rates returns this worker's requests a second, and the mean of all live workers. It is
-// false while there is too little to tell.
-func (b *balancer) rates() (own, mean float64, ok bool) {
+// rates are requests a second: of this worker, of all live ones in the mean, and of the one that
+// has the fewest.
+type rates struct{ own, mean, least float64 }
+
+// rates is false while there is too little to tell.
+func (b *balancer) rates() (r rates, ok bool) {
 	p := b.l.place.Load()
 	sum, workers := 0.0, 0
+	r.least = math.Inf(1)
 	for slot := range slots {
 		rate, live := b.rateOf(slot)
 		if !live {
 			continue
 		}
 		sum, workers = sum+rate, workers+1
+		r.least = min(r.least, rate)
 		if slot == p.slot {
-			own, ok = rate, true
+			r.own, ok = rate, true
 		}
 	}
-	return own, sum / float64(max(workers, 1)), ok && workers > 1 && b.looks >= window
+	r.mean = sum / float64(max(workers, 1))
+	return r, ok && workers > 1 && b.looks >= window
 }
 
 // rateOf is the rate of a slot, over as many looks as it was one worker's.
@@ -190,14 +200,14 @@ func (b *balancer) rate(c *Conn) float64 {
 }
 
 // decide lets go of connections if it is time.
-func (b *balancer) decide(now time.Time, own, mean float64, conns []*Conn) {
+func (b *balancer) decide(now time.Time, r rates, conns []*Conn) {
 	span := b.back(0).at.Sub(b.back(window - 1).at).Seconds()
-	isClear := (own-mean)*span > clearly*math.Sqrt(own*span)
+	isClear := (r.own-r.mean)*span > clearly*math.Sqrt(r.own*span)
 	limit := b.r.Factor
 	if !b.above.IsZero() && now.Sub(b.above) >= b.r.For {
 		limit = 1 + (limit-1)/2 // it has begun: until here it goes on
 	}
-	if !isClear || own <= limit*mean {
+	if !isClear || r.own <= limit*r.mean {
 		b.above = time.Time{}
 		return
 	}
@@ -205,37 +215,55 @@ func (b *balancer) decide(now time.Time, own, mean float64, conns []*Conn) {
 		b.above = now
 	}
 	if now.Sub(b.above) >= b.r.For && !b.l.draining.Load() {
-		b.letGo(now, own-mean, conns)
+		b.letGo(now, r, conns)
 	}
 }
 
 // letGo chooses what fits the surplus.
-func (b *balancer) letGo(now time.Time, surplus float64, conns []*Conn) {
+func (b *balancer) letGo(now time.Time, r rates, conns []*Conn) {
 	budget := b.r.PerSecond
 	if budget <= 0 {
 		budget = 1 + len(conns)/20
 	}
-	least := surplus / 50
+	conns = slices.DeleteFunc(conns, func(c *Conn) bool { return now.Sub(c.born) < settled })
 	slices.SortFunc(conns, func(x, y *Conn) int { return cmp.Compare(b.rate(y), b.rate(x)) })
+	surplus := r.own - r.mean
+	left := surplus
 	for _, c := range conns {
 		rate := b.rate(c)
-		if budget == 0 || rate < least {
+		if budget == 0 || rate < surplus/50 {
+			break
+		}
+		if rate <= left {
+			b.release(c, now)
+			left, budget = left-rate, budget-1
+		}
+	}
+	if left < surplus || len(b.gone) > 0 {
+		return
+	}
+	// Nothing fits, but one may still suit the worker that has the least to do, and nothing
+	// else is under way.
+	for _, c := range slices.Backward(conns) {
+		if rate := b.rate(c); rate > surplus {
+			if r.least+rate < better*r.own {
+				b.release(c, now)
+			}
 			return
 		}
-		if rate > surplus || now.Sub(c.born) < settled {
-			continue
-		}
-		c.letGo()
-		b.gone = append(b.gone, gone{c, now})
-		surplus, budget = surplus-rate, budget-1
 	}
 }
 
+func (b *balancer) release(c *Conn, now time.Time) {
+	c.letGo()
+	b.gone = append(b.gone, gone{c, now})
+}
+
 // weigh keeps others' connections away, as far as the kernel looks at the load.
-func (b *balancer) weigh(now time.Time, own, mean float64, conns int) {
+func (b *balancer) weigh(r rates, conns int) {
 	excess := 0.0
-	if mean > 0 {
-		excess = min(max(own/mean-1, 0), 1) * float64(conns)
+	if r.mean > 0 {
+		excess = min(max(r.own/r.mean-1, 0), 1) * float64(conns)
 	}
 	b.l.load.adjust(ofRebalance, int64(math.Round(excess))+int64(len(b.gone)))
 }
