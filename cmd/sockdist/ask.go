@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/sockdist/sockdist/userspace/control"
 	"github.com/sockdist/sockdist/userspace/wire"
@@ -17,7 +18,7 @@ const runtimeVariable = "SOCKDIST_RUNTIME_DIR"
 func (e *environment) ask(ctx context.Context, app string, request wire.Request) error {
 	say := func(text string) { fmt.Fprintf(e.out, "%s: %s\n", app, text) }
 	err := wire.Call(ctx, control.Socket(e.getenv(runtimeVariable), app), request, say)
-	if errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, wire.ErrNobody) {
 		err = e.askDaemon(ctx, app, request, say, err)
 	}
 	var refused *wire.Refusal
@@ -34,15 +35,15 @@ func (e *environment) ask(ctx context.Context, app string, request wire.Request)
 	return err
 }
 
-// askDaemon is for who isn't permitted to the app's own socket: an operator of
-// sockdist serve may be to that one's.
-func (e *environment) askDaemon(ctx context.Context, app string, request wire.Request, say func(string), denied error) error {
-	request.App = app
-	err := wire.Call(ctx, e.daemonSocket(), request, say)
-	if errors.Is(err, wire.ErrNobody) || errors.Is(err, fs.ErrPermission) {
-		return denied
+// askDaemon is for who isn't permitted to the app's own socket, as operators of
+// sockdist serve aren't, and for an app of the daemon that doesn't run. It returns
+// the error from before if there is no such daemon.
+func (e *environment) askDaemon(ctx context.Context, app string, request wire.Request, say func(string), before error) error {
+	if wire.Call(ctx, e.daemonSocket(), wire.Request{Verb: wire.Ping, App: app}, nil) != nil {
+		return before
 	}
-	return err
+	request.App = app
+	return wire.Call(ctx, e.daemonSocket(), request, say)
 }
 
 // explainNobody says why nobody answers for the app.
@@ -71,4 +72,6 @@ type refusedError struct {
 	*wire.Refusal
 }
 
-func (e *refusedError) Error() string { return fmt.Sprintf("%s %s: %s", e.verb, e.app, e.Text) }
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("%s: %s", strings.TrimSpace(e.verb+" "+e.app), e.Text)
+}

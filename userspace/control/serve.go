@@ -25,11 +25,11 @@ func (s *Supervisor) serve(found *legacy) error {
 	err := s.startAll()
 	if err == nil {
 		s.manned.Store(true)
-		close(s.started)
 		s.save()
 		// Some may have listened before anybody read events.
 		s.listeners.scan()
 		s.resume()
+		close(s.started)
 		err = s.wait()
 	}
 	if errors.Is(err, ErrHandedOver) {

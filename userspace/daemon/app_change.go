@@ -37,6 +37,9 @@ func (a *app) begin(from *config.App, to config.App) {
 // as they can.
 func (a *app) change(d difference, to config.App, say func(string)) error {
 	if d.has(replace | reload) {
+		if _, _, err := a.supervisor(to); err != nil {
+			return err // the present one has not gone
+		}
 		if err := a.replace(to); err != nil {
 			return errors.Join(err, a.goBack())
 		}
@@ -74,9 +77,6 @@ func (a *app) hold(alter func(*config.App)) {
 
 // replace has another supervisor, by other settings, take the workers over.
 func (a *app) replace(settings config.App) error {
-	if _, _, err := a.supervisor(settings); err != nil { // before the old one goes
-		return err
-	}
 	a.mu.Lock()
 	a.wanted = settings
 	t := a.latest

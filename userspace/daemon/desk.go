@@ -101,7 +101,14 @@ type handler struct{ *Daemon }
 
 // Answer does what an operator wants.
 func (h handler) Answer(p *wire.Peer, r wire.Request, say func(string)) wire.Reply {
+	h.mu.Lock()
+	a := h.apps[r.App]
+	h.mu.Unlock()
+	nobody := wire.Reply{Error: fmt.Sprintf("%q is no app of this daemon", r.App)}
 	if r.Verb == wire.Ping {
+		if a == nil && r.App != "" {
+			return nobody
+		}
 		return wire.Reply{}
 	}
 	if !slices.Contains([]string{wire.Apply, wire.Reload, wire.Scale, wire.Stop}, r.Verb) {
@@ -114,11 +121,8 @@ func (h handler) Answer(p *wire.Peer, r wire.Request, say func(string)) wire.Rep
 	if r.Verb == wire.Apply {
 		return replyTo(h.Apply(r.Check, say))
 	}
-	h.mu.Lock()
-	a := h.apps[r.App]
-	h.mu.Unlock()
 	if a == nil {
-		return wire.Reply{Error: fmt.Sprintf("%q is no app of this daemon", r.App)}
+		return nobody
 	}
 	return replyTo(a.do(r, say))
 }
