@@ -182,7 +182,7 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	}
 	want("another address", "there is one at", open(func(c *Config) { c.Listen = netip.AddrPortFrom(c.Listen.Addr(), 1) }))
-	free := netip.AddrPortFrom(w.config.Listen.Addr(), uint16(20000+ports.Add(1)))
+	free := newAddress()
 	at := func(c *Config) { c.Name, c.Listen = "second", free }
 
 	foreign, err := net.Listen("tcp", free.String()) // which speaks MPTCP

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -49,12 +48,20 @@ func daemonRole(args []string) error {
 
 func (w *world) daemon() *child {
 	w.t.Helper()
+	return w.daemonIn(0)
+}
+
+// daemonIn has it in namespaces of its own.
+func (w *world) daemonIn(namespaces uintptr) *child {
+	w.t.Helper()
 	c := w.config
 	c.Logger = nil
 	text, err := json.Marshal(c)
 	w.must(err)
-	d := start(w.t, "daemon", 0, nil, filepath.Dir(w.host.Dir()), w.socket(), string(text))
-	d.says("ready")
+	d := &child{t: w.t, lines: make(chan string, 64)}
+	d.cmd = childCommand("daemon", filepath.Dir(w.host.Dir()), w.socket(), string(text))
+	d.cmd.SysProcAttr.Cloneflags = namespaces
+	d.start().says("ready")
 	return d
 }
 
@@ -62,7 +69,7 @@ func (w *world) daemon() *child {
 // go and die and connections are opened: none is lost, and the slots are right.
 func TestDaemonIsKilled(t *testing.T) {
 	w := newHost(t)
-	w.config = Config{Name: "api", Listen: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(20000+ports.Add(1))),
+	w.config = Config{Name: "api", Listen: newAddress(),
 		Slots: 10, UIDs: []uint32{user}, HangAfter: 5 * time.Second}
 	d := w.daemon()
 	workers := w.workers(4, "-beat", "100ms")

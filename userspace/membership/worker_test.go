@@ -53,6 +53,7 @@ func workerRole(args []string) error {
 		s.serve()
 		fmt.Println("joined", s.slot.Load())
 	}
+	go taken[0].sabotage()
 	<-ends
 	var failed error
 	for _, s := range taken {
@@ -290,6 +291,15 @@ func (s *seat) step(n int, l net.Listener) error {
 		return say(wire.Quit)
 	}
 	return l.Close()
+}
+
+// sabotage takes the group's program off, by SIGUSR1.
+func (s *seat) sabotage() {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, unix.SIGUSR1)
+	for range asked {
+		fmt.Println("detach:", unix.SetsockoptInt(int(s.listener.Fd()), unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF, 0))
+	}
 }
 
 // recorder keeps the ledger's books.

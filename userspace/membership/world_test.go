@@ -35,6 +35,11 @@ const (
 
 var ports atomic.Uint32
 
+// newAddress is one that no other test uses.
+func newAddress() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(20000+ports.Add(1)))
+}
+
 // A world is a group, with a daemon's socket, in a pin folder of its own.
 type world struct {
 	t       testing.TB
@@ -50,7 +55,7 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 	t.Helper()
 	w := newHost(t)
 	w.config = Config{
-		Name: "api", Listen: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(20000+ports.Add(1))),
+		Name: "api", Listen: newAddress(),
 		Slots: MaxSlots, UIDs: []uint32{user}, Logger: slog.New(slog.NewTextHandler(logs{t}, nil)),
 	}
 	for _, f := range change {
@@ -154,9 +159,14 @@ func start(t testing.TB, role string, uid int, environment []string, args ...str
 	c.cmd.Stderr = os.Stderr
 	c.cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	if uid != 0 {
-		c.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid), Groups: []uint32{}}
+		c.cmd.SysProcAttr.Credential = credential(uid)
 	}
 	return c.start()
+}
+
+// credential is a user without any capability or further group.
+func credential(uid int) *syscall.Credential {
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid), Groups: []uint32{}}
 }
 
 func (c *child) start() *child {
