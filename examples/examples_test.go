@@ -1,10 +1,10 @@
 package examples
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/sockdist/sockdist/internal/privilege"
@@ -46,6 +46,46 @@ func TestPlain(t *testing.T) {
 	}
 }
 
+// Two workers that run by themselves join a group of sockdist serve, and share
+// the clients. One gets SIGTERM, and no client notices.
+func TestServe(t *testing.T) {
+	privilege.Require(t)
+	sockdist := build(t, "..", "./cmd/sockdist")
+	for _, e := range all {
+		t.Run(e.name, func(t *testing.T) {
+			w := newWorld(t, sockdist)
+			address := fmt.Sprintf("127.0.0.1:%d", servers.FreePort(t, nil))
+			config := filepath.Join(t.TempDir(), "sockdist.yaml")
+			text := fmt.Sprintf("groups: {example: {listen: %q, users: [root]}}\n", address)
+			if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			start(t, w.command("serve", "--config", config))
+			var workers []*process
+			for range 2 {
+				cmd := exec.Command(build(t, ".", "./"+e.folder), append(e.flags, "-listen", address)...)
+				cmd.Env = append(os.Environ(), "SOCKDIST_SOCKET="+filepath.Join(w.runtime, "control"))
+				workers = append(workers, start(t, cmd))
+			}
+			await(t, "two workers", func() bool { return w.live("example", 0) == 2 })
+			l := startLoad(t, address, e.newClient)
+			l.await(t, 200)
+			if !l.failed() && w.live("example", 1) != 2 {
+				t.Error("not both workers are picked")
+			}
+			workers[0].terminate()
+			l.await(t, 200)
+			for _, err := range l.finish() {
+				t.Errorf("lost: %v", err)
+			}
+			if n := w.live("example", 0); n != 1 {
+				t.Errorf("%d workers are live, want the one that stays", n)
+			}
+			workers[1].terminate()
+		})
+	}
+}
+
 // Under sockdist run, two workers share the clients, and a reload loses none.
 func TestRun(t *testing.T) {
 	privilege.Require(t)
@@ -57,11 +97,11 @@ func TestRun(t *testing.T) {
 			name := fmt.Sprintf("example-%s-%d", e.name, os.Getpid())
 			command := append([]string{"run", "--name", name, "-n", "2", "--log", "plain", "--", build(t, ".", "./"+e.folder), "-listen", address}, e.flags...)
 			supervisor := start(t, w.command(command...))
-			await(t, "two workers", func() bool { return w.picked(name, 0) })
+			await(t, "two workers", func() bool { return w.live(name, 0) == 2 })
 			answers(t, address, e.newClient)
 			l := startLoad(t, address, e.newClient)
 			l.await(t, 200)
-			if !l.failed() && !w.picked(name, 1) {
+			if !l.failed() && w.live(name, 1) != 2 {
 				t.Error("not both workers are picked")
 			}
 			w.do(t, "reload", name)
@@ -72,59 +112,4 @@ func TestRun(t *testing.T) {
 			supervisor.terminate()
 		})
 	}
-}
-
-// A world is where sockdist keeps its state for one test.
-type world struct {
-	sockdist string
-	env      []string
-}
-
-func newWorld(t testing.TB, sockdist string) *world {
-	return &world{sockdist, append(os.Environ(), "SOCKDIST_RUNTIME_DIR="+t.TempDir())}
-}
-
-func (w *world) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(w.sockdist, args...)
-	cmd.Env = w.env
-	return cmd
-}
-
-func (w *world) do(t testing.TB, args ...string) {
-	t.Helper()
-	if output, err := w.command(args...).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", args, err, output)
-	}
-}
-
-// picked tells whether a group has two live slots that had so many connections.
-func (w *world) picked(of string, times int) bool {
-	output, err := w.command("status", "--json").Output()
-	if err != nil {
-		return false
-	}
-	var status struct {
-		Groups []struct {
-			App, Name string
-			Slots     []struct {
-				State string
-				Picks int
-			}
-		}
-	}
-	if json.Unmarshal(output, &status) != nil {
-		return false
-	}
-	live := 0
-	for _, g := range status.Groups {
-		if g.App != of && g.Name != of {
-			continue
-		}
-		for _, s := range g.Slots {
-			if s.State == "live" && s.Picks >= times {
-				live++
-			}
-		}
-	}
-	return live == 2
 }
