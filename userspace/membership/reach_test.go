@@ -178,10 +178,10 @@ func tryEverything(args []string) error {
 	listener, loads := int(files[0].Fd()), int(files[1].Fd())
 	say := func(what string, err error) { fmt.Printf("%s: %v\n", what, err) }
 
+	tryCommands(loads, append(pinsIn(otherPins, other), pinsIn(pins, group)...), say)
 	mapLoads(files[1])[0][0] = 1 << 40
 	say("can write the lines of its group", nil)
 	tryMemory(loads, say)
-	tryCommands(loads, append(pinsIn(otherPins, other), pinsIn(pins, group)...), say)
 	tryListener(listener, loads, say)
 	pid, err := strconv.Atoi(daemon)
 	if err != nil {
@@ -287,7 +287,7 @@ func tryListener(listener, loads int, say func(string, error)) {
 	say("attach the loads as a program", unix.SetsockoptInt(listener, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_EBPF, loads))
 	say("attach a filter", unix.SetsockoptSockFprog(listener, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, program))
 	say("unlock the filters", unix.SetsockoptInt(listener, unix.SOL_SOCKET, unix.SO_LOCK_FILTER, 0))
-	say("bind it to another address", unix.Bind(listener, &unix.SockaddrInet4{Port: 1, Addr: [4]byte{127, 0, 0, 1}}))
+	say("bind it to another address", unix.Bind(listener, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{127, 0, 0, 1}}))
 	own, err := unix.Getsockname(listener)
 	if err == nil {
 		var fd int

@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -165,14 +164,21 @@ func TestRemove(t *testing.T) {
 	w.must(w.group.Remove())
 	before := run.Progress().Answered
 	w.until("more are answered", func() bool { return run.Progress().Answered > before+200 })
-	w.settle(run)
+	book := run.Finish()
 	if _, err := w.host.Group(w.config.Name); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the group: %v", err)
 	}
-	// They are refused by a new group of the same address, whose workers they aren't.
-	if _, err := Open(w.host.Host, w.config); err == nil || !strings.Contains(err.Error(), "is taken by") {
-		t.Errorf("a new group besides: %v", err)
+	// When it is configured again, they come back with what they have.
+	w.must(w.server.Close())
+	run = w.load(ledger.Load{Rate: 300, First: 1_000_000})
+	w.open()
+	for _, c := range workers {
+		c.says("again")
 	}
+	w.until("all are in", func() bool { return len(w.slots()) == 3 })
+	before = run.Progress().Answered
+	w.until("more are answered", func() bool { return run.Progress().Answered > before+200 })
+	w.settleBook(ledger.Merge(book, run.Finish()))
 	for _, c := range workers {
 		c.kill()
 	}

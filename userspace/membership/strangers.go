@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sockdist/sockdist/userspace/sockets"
 )
@@ -33,7 +36,7 @@ func (g *Group) strangers() error {
 	for _, l := range all {
 		switch {
 		case !g.place.Overlaps(l.Group()) || ours[l.Cookie]:
-		case g.left[l.Cookie]:
+		case g.left[l.Cookie], g.isLeftOver(l):
 			left[l.Cookie] = true
 		default:
 			stranger = &l
@@ -44,6 +47,29 @@ func (g *Group) strangers() error {
 		return fmt.Errorf("%s is taken by %s: end that one, or take another address: %w", stranger.Address, stranger.Owners(), ErrStranger)
 	}
 	return nil
+}
+
+// isLeftOver tells whether a listener is one that a daemon has made: of a worker
+// that has left, or of a group that was removed and is configured again. It may
+// join with it; until then it isn't picked.
+func (g *Group) isLeftOver(l sockets.Listener) (made bool) {
+	if l.Group() != g.place || int(l.UID) != os.Geteuid() {
+		return false
+	}
+	holders, err := sockets.Holders([]uint32{l.Inode})
+	if err != nil {
+		return false
+	}
+	for _, holder := range holders[l.Inode] {
+		s, err := l.Fetch(holder)
+		if err != nil {
+			continue
+		}
+		defer s.Close()
+		locked, err := unix.GetsockoptInt(s.FD(), unix.SOL_SOCKET, unix.SO_LOCK_FILTER)
+		return err == nil && locked != 0
+	}
+	return false
 }
 
 // cookies are those of the group's sockets. A standby that isn't ours any more

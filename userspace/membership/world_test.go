@@ -330,7 +330,11 @@ func (w *world) load(l ledger.Load) *ledger.Run {
 // was killed.
 func (w *world) settle(run *ledger.Run, kills ...ledger.Kill) *ledger.Book {
 	w.t.Helper()
-	book := run.Finish()
+	return w.settleBook(run.Finish(), kills...)
+}
+
+func (w *world) settleBook(book *ledger.Book, kills ...ledger.Kill) *ledger.Book {
+	w.t.Helper()
 	records, err := ledger.ReadRecords(w.records)
 	w.must(err)
 	balance := book.Balance(records, kills...)
