@@ -28,7 +28,15 @@ func newWorld(t testing.TB, sockdist string) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{sockdist: sockdist, runtime: filepath.Join(t.TempDir(), "run")}
+	folder, err := os.MkdirTemp("", "sockdist-example-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	if err := os.Chmod(folder, 0o755); err != nil { // others have to get at the socket
+		t.Fatal(err)
+	}
+	w := &world{sockdist: sockdist, runtime: filepath.Join(folder, "run")}
 	w.env = append(os.Environ(), "SOCKDIST_RUNTIME_DIR="+w.runtime, "SOCKDIST_DIR="+filepath.Dir(pins.Dir()))
 	return w
 }
