@@ -30,7 +30,8 @@ end (--grace), then stops the workers; a second one hurries.
 If sockdist itself is killed, its workers serve on. Started again with the same
 command, it takes them over, and no connection notices.
 
-Workers get SOCKDIST_SLOT (0, 1, …) and SOCKDIST_WORKERS, and, unless you set
+Workers get SOCKDIST_SLOT (0, 1, …), SOCKDIST_WORKERS, and SOCKDIST_SOCKET, where
+those that use the Go library join and report their load; and, unless you set
 them, GOMAXPROCS=1 and GODEBUG=multipathtcp=0. A port on which somebody else
 listens is an error.`,
 		Example: `  sockdist run -n 4 -- node app.js
