@@ -1,0 +1,129 @@
+package main_test
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sockdist/sockdist/internal/clients"
+	"github.com/sockdist/sockdist/internal/ledger"
+	"github.com/sockdist/sockdist/internal/servers"
+)
+
+// kill -9 of the daemon, again and again under load of an app, a group and an
+// attachment: the next one takes all of them over, and no connection is lost.
+func TestServeKilled(t *testing.T) {
+	together(t)
+	s := newServed(t).recording(ledger.Go)
+	api, att := servers.FreePort(t, nil), servers.FreePort(t, nil)
+	others := fmt.Sprintf("groups:\n  %s-api: {listen: \"127.0.0.1:%d\", users: [nobody]}\nattach:\n  %[1]s-att: {address: \"127.0.0.1:%[3]d\"}\n", s.name, api, att)
+	s.configure("socket: {mode: \"0666\"}\napps:\n", s.webSettings(2), others)
+	s.start().ready()
+	s.live()
+	for range 2 {
+		s.member(nobody, api, true)
+		s.member(0, att, false)
+	}
+	s.has(api, 2)
+	s.has(att, 2)
+	s.hold(10, ledger.Held{})
+	load := s.load(crashes().rate, ledger.Held{})
+	ofAPI, ofAtt := startTraffic(t, clients.Client{}, local(api)), startTraffic(t, clients.Client{}, local(att))
+
+	var before map[int]int
+	for range crashes().turns {
+		before = s.pids(s.port)
+		members, attached := s.pids(api), s.pids(att)
+		s.app.kill()
+		s.start().ready()
+		s.says(`msg="took over 2 workers`)
+		s.has(api, 2)
+		for port, was := range map[int]map[int]int{s.port: before, api: members, att: attached} {
+			if now := s.pids(port); !maps.Equal(now, was) {
+				t.Errorf("at port %d the slots were of %v, they are of %v", port, was, now)
+			}
+		}
+	}
+
+	// What was changed while there was no daemon, the next one does.
+	s.app.kill()
+	s.configure("socket: {mode: \"0666\"}\napps:\n", s.webSettings(3, "env: {MARK: changed}"), others)
+	s.start().ready()
+	until(t, "the workers are new ones", func() bool {
+		now := s.pids(s.port)
+		for _, pid := range before {
+			for _, other := range now {
+				if pid == other {
+					return false
+				}
+			}
+		}
+		return len(now) == 3
+	})
+	s.expectMarked(3, before)
+
+	s.finish(load)
+	ofAPI.expectAnswered()
+	ofAtt.expectAnswered()
+	book, _ := s.settle()
+	s.expectOnlyKilledLost(book)
+	s.expectNoneRefused()
+}
+
+// What is configured no more when the next daemon starts, it ends.
+func TestServeKilledAndLess(t *testing.T) {
+	t.Parallel()
+	s := newServed(t)
+	s.webs = []string{s.worker, "-listen", fmt.Sprint("127.0.0.1:", s.port), "-delay", "0s", "-own"}
+	own, api := servers.FreePort(t, nil), servers.FreePort(t, nil)
+	web := strings.Replace(s.webSettings(1), fmt.Sprintf(", \"%d\"]", s.port), fmt.Sprintf(", \"%d\"]", own), 1)
+	group := fmt.Sprintf("groups:\n  %s-api: {listen: \"127.0.0.1:%d\"}\n", s.name, api)
+	s.configure("apps:\n", web, group)
+	s.start().ready()
+	s.has(s.port, 1)
+	s.app.kill()
+	second := servers.FreePort(t, nil)
+	s.configure(fmt.Sprintf("groups:\n  %s-second: {listen: \"127.0.0.1:%d\"}\n", s.name, second))
+	s.start().ready()
+	if groups := s.groups(); len(groups) != 1 || groups[s.name+"-second"].Spec.Name == "" {
+		t.Errorf("the groups are %v", groups)
+	}
+	if left := s.app.workers(); len(left) > 0 {
+		t.Errorf("workers are left: %v", left)
+	}
+}
+
+// SIGTERM ends apps and leaves the rest steered, for the next daemon.
+func TestServeEnds(t *testing.T) {
+	t.Parallel()
+	s := newServed(t)
+	s.webs = []string{s.worker, "-listen"}
+	api := servers.FreePort(t, nil)
+	web := strings.Replace(s.webSettings(2, "grace: 2s"), fmt.Sprintf("\"%d\"]", s.port), fmt.Sprintf("\"127.0.0.1:%d\"]", s.port), 1)
+	s.configure("apps:\n", web, fmt.Sprintf("groups:\n  %s-api: {listen: \"127.0.0.1:%d\"}\n", s.name, api))
+	s.start().ready()
+	s.has(s.port, 2)
+	s.member(0, api, true)
+	s.has(api, 1)
+	traffic := startTraffic(t, clients.Client{}, local(api))
+	held := clients.Hold(t, local(s.port), 4)
+	s.signal(unix.SIGTERM)
+	s.says("waiting up to 2s for 4 connections")
+	for _, c := range held {
+		c.Close()
+	}
+	if code := s.exit(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if left := s.app.workers(); len(left) > 0 {
+		t.Errorf("workers are left: %v", left)
+	}
+	s.has(api, 1)
+	s.start().ready()
+	s.has(s.port, 2)
+	s.has(api, 1)
+	traffic.expectAnswered()
+}
