@@ -126,6 +126,15 @@ func (s *steering) Keep(slots []int) error {
 	})
 }
 
+func (s *steering) Recount() (corrected int, err error) {
+	err = s.eachGroup(func(g *loader.Group) error {
+		n, err := g.Recount()
+		corrected += n
+		return err
+	})
+	return corrected, err
+}
+
 func (s *steering) Dial(ctx context.Context, slot int, where sockets.Group) (net.Conn, error) {
 	s.mu.Lock()
 	g := s.groups[where]

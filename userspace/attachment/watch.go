@@ -196,10 +196,32 @@ func (w *watcher) look(ctx context.Context) {
 	}
 	w.trouble = ""
 	w.servers = nil
+	w.recount(groups)
 	maps.DeleteFunc(w.lost, func(_ lostSlot, since time.Time) bool { return time.Since(since) > keepGone+2*lookEvery })
 	for _, g := range groups {
 		w.remember(g)
 		w.tell(g)
+	}
+}
+
+// recount puts counts right that an event which no program saw left wrong.
+func (w *watcher) recount(groups []Group) {
+	for _, attached := range groups {
+		err := w.ns.do(func() error {
+			g, err := w.host.Group(attached.Spec.Name)
+			if err != nil {
+				return err
+			}
+			defer g.Close()
+			corrected, err := g.Recount()
+			if corrected > 0 {
+				w.log.Warn("counts were wrong, as the kernel has opened or closed connections unseen: they are right again", "group", attached.Spec.Name, "connections", corrected)
+			}
+			return err
+		})
+		if err != nil {
+			w.complain(err)
+		}
 	}
 }
 

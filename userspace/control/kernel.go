@@ -89,6 +89,10 @@ type Steering interface {
 	// again. What an operator had set is forgotten.
 	Restore() (restored bool, err error)
 
+	// Recount compares what is counted with the connections that there are, and
+	// returns by how many counts were wrong, and are right now.
+	Recount() (corrected int, err error)
+
 	// Unsteer leaves connections of the group to the kernel's own choice. The
 	// descriptor is of a listener in it.
 	Unsteer(g sockets.Group, fd int) error

@@ -230,6 +230,13 @@ func (l *listeners) release(slot int) {
 	}
 }
 
+// sayOnce is once for who doesn't hold the lock.
+func (l *listeners) sayOnce(key, text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.once(key, text)
+}
+
 // once says a thing the first time.
 func (l *listeners) once(key, text string) {
 	if !l.said[key] {

@@ -55,6 +55,9 @@ func (s *Supervisor) startAll() error {
 	return nil
 }
 
+// recountEvery is how often the counts are compared with the connections there are.
+const recountEvery = 30 * time.Second
+
 // wait returns nil when somebody wants the end, or the error that makes it
 // necessary.
 func (s *Supervisor) wait() error {
@@ -62,6 +65,8 @@ func (s *Supervisor) wait() error {
 	defer late.Stop()
 	scan := time.NewTicker(scanEvery)
 	defer scan.Stop()
+	recount := time.NewTicker(recountEvery)
+	defer recount.Stop()
 	for {
 		select {
 		case <-s.urgency.at(stopping):
@@ -71,6 +76,8 @@ func (s *Supervisor) wait() error {
 		case <-scan.C:
 			s.restore()
 			s.listeners.scan()
+		case <-recount.C:
+			s.recount()
 		case <-late.C:
 			if !s.listeners.takeStock() {
 				s.log.Warn(fmt.Sprintf("no worker listens%s after %v: is the server slow to start, or set to another port?",
@@ -80,11 +87,22 @@ func (s *Supervisor) wait() error {
 	}
 }
 
+// recount puts counts right that an event which no program saw left wrong.
+func (s *Supervisor) recount() {
+	corrected, err := s.steering.Recount()
+	if err != nil {
+		s.listeners.sayOnce("recount", fmt.Sprintf("compare the counts with the connections there are: %v", err))
+	}
+	if corrected > 0 {
+		s.log.Warn(fmt.Sprintf("counts were wrong by %d connections, which the kernel has opened or closed unseen: they are right again", corrected))
+	}
+}
+
 // restore mends the kernel side. Connections were served all the while.
 func (s *Supervisor) restore() {
 	restored, err := s.steering.Restore()
 	if err != nil {
-		s.listeners.once("restore", fmt.Sprintf("the kernel side was lost and can't be made anew, so connections are served but not counted: %v", err))
+		s.listeners.sayOnce("restore", fmt.Sprintf("the kernel side was lost and can't be made anew, so connections are served but not counted: %v", err))
 	}
 	if !restored {
 		return

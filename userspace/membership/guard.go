@@ -9,8 +9,12 @@ import (
 	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
-// tidyEvery is how often slots without a worker are looked for.
-const tidyEvery = time.Second
+const (
+	// tidyEvery is how often slots without a worker are looked for.
+	tidyEvery = time.Second
+	// recountEvery is how often the counts are compared with the connections there are.
+	recountEvery = 30 * time.Second
+)
 
 // A guard looks for workers that hang, for slots that nobody is in any more, and
 // for connections that come without a pick. It is for one goroutine.
@@ -24,6 +28,7 @@ type guard struct {
 	seen        map[int]*sight
 	open        bool // it was said that most hang
 	tidied      time.Duration
+	recounted   time.Duration
 	picks       picks
 	slots       []loader.Progress
 }
@@ -91,8 +96,24 @@ func (w *guard) forgetAll() {
 
 // look is done every interval.
 func (w *guard) look() {
-	for _, e := range w.lookNow(monotonic()) {
+	now := monotonic()
+	for _, e := range w.lookNow(now) {
 		e.sendCanary(w.group) // without the lock: it may take its time
+	}
+	if now-w.recounted >= recountEvery {
+		w.recounted = now
+		w.group.recount()
+	}
+}
+
+// recount puts counts right that an event which no program saw left wrong.
+func (g *Group) recount() {
+	corrected, err := g.kernel.Recount()
+	if err != nil {
+		g.log.Error(fmt.Sprintf("compare the counts with the connections there are: %v", err))
+	}
+	if corrected > 0 {
+		g.log.Warn(fmt.Sprintf("counts were wrong by %d connections, which the kernel has opened or closed unseen: they are right again", corrected))
 	}
 }
 

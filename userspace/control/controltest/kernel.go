@@ -344,6 +344,9 @@ func (s *steering) Keep(slots []int) error {
 // Restore has nothing that could be lost.
 func (s *steering) Restore() (bool, error) { return false, nil }
 
+// Recount counts nothing.
+func (s *steering) Recount() (int, error) { return 0, nil }
+
 func (s *steering) Unsteer(g sockets.Group, _ int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
