@@ -16,8 +16,10 @@ help: ## list the targets
 .PHONY: build
 build: bin/sockdist ## build bin/sockdist
 
+# Without cgo, so that it can give up capabilities in all of its threads; users
+# of --user then come from /etc/passwd alone (docs/SECURITY.md).
 bin/sockdist: FORCE
-	$(GO) build -o $@ ./cmd/sockdist
+	CGO_ENABLED=0 $(GO) build -o $@ ./cmd/sockdist
 
 .PHONY: FORCE
 FORCE:
@@ -61,6 +63,10 @@ bench-reliability: deps build ## what faults and changes cost, beside plain reus
 bench-reporting: ## whether it helps that workers report a load, and let go of connections (needs root; five minutes)
 	$(GO) build -o bin/reporting ./bench/reporting
 	$(SUDO) bin/reporting $(REPORTINGFLAGS)
+
+.PHONY: bench-load
+bench-load: ## what it costs a library worker to publish its load, to count requests, and to be idle (the latter needs root)
+	@$(GO) test -run '^$$' -bench . ./userspace/worker | grep -vE '^(---|  )'
 
 .PHONY: bench-pick
 bench-pick: ## what a pick costs, by policy and number of slots

@@ -28,7 +28,9 @@ const (
 	always       condition = ""
 	withUser     condition = "with --user"
 	withApps     condition = "with apps"
+	withGroups   condition = "with groups"
 	withLowPorts condition = "with groups on ports below 1024"
+	withOwner    condition = "with another owner of the control socket"
 	abandoned    condition = "when the supervisor was killed, and workers have another user"
 	ofOthers     condition = "when the server has another user, or capabilities that this process hasn't"
 	elsewhere    condition = "in another network namespace"
@@ -62,8 +64,10 @@ var rightsOf = map[string][]right{
 	},
 	"demo": {{capabilities.Steer, always, ""}, {capabilities.Closed, closed, ""}, {capabilities.Mount, unmounted, ""}},
 	"serve": {
-		{capabilities.Steer, always, ""}, {capabilities.Hook, withApps, ""}, {capabilities.Fetch, always, ""}, {capabilities.Look, always, ""},
+		{capabilities.Steer, always, ""}, {capabilities.Hook, withApps, ""}, {capabilities.Deafen, withGroups, ""},
+		{capabilities.Fetch, always, ""}, {capabilities.Look, always, ""},
 		{capabilities.Become, withUser, ""}, {capabilities.Signal, withUser, ""}, {capabilities.Listen, withLowPorts, ""},
+		{capabilities.Give, withOwner, ""},
 		{capabilities.Namespaces, elsewhere, ""}, {capabilities.Closed, closed, ""}, {capabilities.Mount, unmounted, ""},
 	},
 	"stop":    {{capabilities.Signal, abandoned, ""}, {capabilities.Closed, closed, ""}},

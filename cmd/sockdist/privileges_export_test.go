@@ -10,6 +10,11 @@ const (
 	Elsewhere = elsewhere
 	Closed    = closed
 	Unmounted = unmounted
+
+	WithApps     = withApps
+	WithGroups   = withGroups
+	WithLowPorts = withLowPorts
+	WithOwner    = withOwner
 )
 
 type Condition = condition

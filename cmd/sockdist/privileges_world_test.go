@@ -372,11 +372,13 @@ func (w *world) killAll() {
 		_ = unix.Kill(pid, unix.SIGKILL)
 	}
 	until(w.t, "all processes are gone", func() bool { return len(w.processes()) == 0 })
+	w.removeCgroups()
+	_ = os.RemoveAll(w.pins)
+}
+
+func (w *world) removeCgroups() {
 	leaves, _ := filepath.Glob(filepath.Join(w.cgroups, w.name, "*"))
 	for _, leaf := range append(leaves, filepath.Join(w.cgroups, w.name)) {
 		_ = unix.Rmdir(leaf)
-	}
-	if w.pins != "" {
-		_ = os.RemoveAll(w.pins)
 	}
 }

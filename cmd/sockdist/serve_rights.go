@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"log/slog"
+	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"github.com/sockdist/sockdist/internal/capabilities"
 	"github.com/sockdist/sockdist/loader"
 	"github.com/sockdist/sockdist/userspace/config"
+	"github.com/sockdist/sockdist/userspace/daemon"
 )
 
 // circumstancesOfServe are the conditions that a configuration meets.
@@ -19,13 +23,26 @@ func (e *environment) circumstancesOfServe(file *config.File) []condition {
 		is   bool
 		when condition
 	}{
-		{duty.Users || duty.Same, withApps}, {duty.Users, withUser}, {duty.LowPorts, withLowPorts}, {duty.Namespaces, elsewhere},
+		{duty.Users || duty.Same, withApps}, {duty.Users, withUser}, {duty.Groups, withGroups}, {duty.LowPorts, withLowPorts}, {givesSocket(file.Socket), withOwner}, {duty.Namespaces, elsewhere},
 	} {
 		if c.is {
 			when = append(when, c.when)
 		}
 	}
 	return when
+}
+
+// givesSocket tells whether the control socket is to have another owner than
+// who makes it. It is given away once, so the duty has no part of it.
+func givesSocket(s config.Socket) bool {
+	gid := s.GID
+	if gid == -1 {
+		if group, err := user.LookupGroup(daemon.DefaultGroup); err == nil {
+			gid, _ = strconv.Atoi(group.Gid)
+		}
+	}
+	groups, _ := os.Getgroups()
+	return s.UID != -1 && s.UID != os.Geteuid() || gid != -1 && gid != os.Getegid() && !slices.Contains(groups, gid)
 }
 
 // dutyOfServe is what a daemon does with a configuration.

@@ -6,10 +6,12 @@ type Work int
 const (
 	Steer      Work = iota // make groups, steer, count, tell who steers
 	Hook                   // hook what an app's workers bind
+	Deafen                 // keep connections from listeners that have no slot yet
 	Fetch                  // fetch sockets of processes that may more, or have another user
 	Look                   // look which descriptors other users' processes have
 	Become                 // start workers as another user
 	Signal                 // end workers of another user
+	Give                   // give the control socket to another user or group
 	Listen                 // listen on ports below 1024
 	Namespaces             // go into other network namespaces
 	Mount                  // mount bpffs
@@ -29,10 +31,12 @@ type Need struct {
 var needs = [works][]Need{
 	Steer:      {{BPF, "load BPF programs and make maps"}, {PerfMon, "count connections at a tracepoint, and read who steers"}},
 	Hook:       {{NetAdmin, "hook what workers bind"}},
+	Deafen:     {{NetAdmin, "keep connections away from listeners without a slot (SO_ATTACH_FILTER, in some kernels)"}},
 	Fetch:      {{SysPtrace, "fetch listeners of processes that have another user, or capabilities that this one hasn't"}},
 	Look:       {{DACReadSearch, "see which descriptors processes of other users have"}},
 	Become:     {{SetUID, "start workers as another user"}, {SetGID, "start workers with that user's groups"}, {Chown, "give workers of another user their output"}},
 	Signal:     {{Kill, "send signals to workers of another user"}},
+	Give:       {{Chown, "give the control socket to another user or group"}},
 	Listen:     {{NetBindService, "listen on ports below 1024"}},
 	Namespaces: {{SysAdmin, "enter other network namespaces"}},
 	Mount:      {{SysAdmin, "mount bpffs"}},

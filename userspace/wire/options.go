@@ -77,18 +77,17 @@ func replace(path string) error {
 	return nil
 }
 
-// open lets clients in.
+// open lets clients in. The mode comes first: the owner may change it, and after
+// that somebody else is.
 func (o Options) open(path string) error {
-	if o.UID != -1 || o.GID != -1 {
-		if err := os.Lchown(path, o.UID, o.GID); err != nil {
-			return err
-		}
-	}
 	mode := o.Mode.Perm()
 	if mode == 0 {
 		mode = 0o600
 	}
-	return os.Chmod(path, mode)
+	if err := os.Chmod(path, mode); err != nil || o.UID == -1 && o.GID == -1 {
+		return err
+	}
+	return os.Lchown(path, o.UID, o.GID)
 }
 
 func (o Options) inherit() (*net.UnixListener, error) {
