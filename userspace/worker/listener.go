@@ -77,6 +77,9 @@ func Listen(ctx context.Context, network, address string, opts ...Option) (*List
 // Accept returns the next connection, a [*Conn].
 func (l *Listener) Accept() (net.Conn, error) {
 	tcp, err := l.tcp.AcceptTCP()
+	for err != nil && l.listensAgain(err) {
+		tcp, err = l.tcp.AcceptTCP()
+	}
 	if err != nil {
 		if l.shut.Load() {
 			<-l.closed // the server is to notice no earlier

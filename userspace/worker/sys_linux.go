@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"os"
 	"sync"
 	"syscall"
@@ -19,6 +20,36 @@ func share(_, _ string, conn syscall.RawConn) error {
 		return err
 	}
 	return failed
+}
+
+const (
+	// shutTries is how often a listener that was shut is looked at again, every
+	// shutAgain.
+	shutTries = 100
+	shutAgain = time.Millisecond
+)
+
+// listensAgain tells whether an accept that failed can be tried again. A daemon
+// that takes the worker for hung gives its queue to others, and for that shuts
+// the listener for some microseconds. A worker that accepts just then sees that.
+func (l *Listener) listensAgain(err error) bool {
+	if !errors.Is(err, unix.EINVAL) {
+		return false
+	}
+	raw, err := l.tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	listens := 0
+	for try := 0; try < shutTries && listens == 0; try++ {
+		if try > 0 {
+			time.Sleep(shutAgain)
+		}
+		if raw.Control(func(fd uintptr) { listens, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ACCEPTCONN) }) != nil || err != nil {
+			return false
+		}
+	}
+	return listens != 0
 }
 
 // queued is how many connections a listener's accept queue has.

@@ -16,6 +16,8 @@ func unmap(*lines)                                {}
 
 type member struct{}
 
+func (l *Listener) listensAgain(error) bool { return false }
+
 func (l *Listener) open(ctx context.Context, network, address string) error {
 	if err := l.listenPlain(ctx, network, address); err != nil {
 		return err
