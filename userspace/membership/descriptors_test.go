@@ -135,8 +135,7 @@ func TestWrongDescriptors(t *testing.T) {
 		{"two", "2 descriptors", func(t *testing.T) []*os.File { return []*os.File{listenShared(t, "tcp", here), files[0]} }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			conn, _, got, err := w.join(c.files(t)...)
-			defer conn.Close()
+			_, _, got, err := w.join(c.files(t)...)
 			if err == nil || !strings.Contains(err.Error(), c.want) || len(got) > 0 {
 				t.Errorf("%d files and the error %v, want %q", len(got), err, c.want)
 			}

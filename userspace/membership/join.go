@@ -35,12 +35,11 @@ func (g *Group) Join(s *wire.Session, r wire.Request, files []*os.File) {
 	e := entry{group: g, session: s}
 	seat, err := e.admit(files)
 	closeAll(files) // a copy would keep the queue of a dead worker
-	if err == nil {
-		err = e.reply(seat)
-	} else {
-		err = s.Reply(wire.Reply{Done: true, Error: fmt.Sprintf("join %s: %v", g.name, err)})
+	if err != nil {
+		_ = s.Reply(wire.Reply{Done: true, Error: fmt.Sprintf("join %s: %v", g.name, err)}) // it may have gone
 		return
 	}
+	err = e.reply(seat)
 	if err == nil {
 		g.attend(s, e.member)
 	}
@@ -197,7 +196,7 @@ func (e *entry) open(fd int, deaf bool) error {
 	if err := e.add(fd, cookie); err != nil {
 		return err
 	}
-	if err := e.group.kernel.Steer(fd); err == nil {
+	if err = e.group.kernel.Steer(fd); err == nil {
 		err = release(fd, deaf)
 	}
 	if err != nil {

@@ -55,14 +55,14 @@ func (m *member) fetch() (fd int, err error) {
 
 // sockets are the descriptors of the process that may be sockets.
 func (p process) sockets() (numbers []int, err error) {
-	if p.pid == 0 {
+	folder := fmt.Sprintf("/proc/%d/fd", p.pid)
+	entries, err := os.ReadDir(folder)
+	if p.pid == 0 || errors.Is(err, fs.ErrPermission) { // for which reading takes CAP_DAC_READ_SEARCH
 		for number := range unseenDescriptors {
 			numbers = append(numbers, number)
 		}
 		return numbers, nil
 	}
-	folder := fmt.Sprintf("/proc/%d/fd", p.pid)
-	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return nil, err
 	}

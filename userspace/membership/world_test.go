@@ -269,6 +269,9 @@ func (w *world) join(files ...*os.File) (*wire.Conn, wire.Reply, []*os.File, err
 	w.must(err)
 	w.t.Cleanup(func() { conn.Close() })
 	reply, got, err := ask(conn, wire.Request{Verb: wire.JoinGroup, Join: &wire.Join{Group: w.config.Name}}, files...)
+	if err != nil {
+		conn.Close()
+	}
 	return conn, reply, got, err
 }
 
