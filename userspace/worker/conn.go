@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// Conn is a connection that a [Listener] accepted. It is a *net.TCPConn by
-// embedding, and counts its requests. A server that can't use [Handler] calls Begin and End
-// for each request; see [ConnOf] and [Lookup] for how it gets at the Conn. All
-// methods but those of the TCPConn do nothing on a nil *Conn, which is
-// what they return for a connection of another kind.
+// Conn is a connection that a [Listener] accepted. It is a *net.TCPConn by embedding,
+// and counts its requests. A server that can't use [Handler] calls Begin and End for
+// each request; see [ConnOf] and [Lookup] for how it gets at the Conn. All methods but
+// those of the TCPConn do nothing on a nil *Conn, which is what they return for a
+// connection of another kind.
 type Conn struct {
 	*net.TCPConn
 
@@ -140,8 +140,9 @@ func (c *Conn) Leaving() bool {
 	return c != nil && (c.release.Load() || c.listener.leaving.Load())
 }
 
-// OnLeaving has f called, once and in a goroutine of its own, when Leaving becomes true:
-// for servers that can tell the client at any time, as with GOAWAY. A second f replaces the first.
+// OnLeaving has f called, once and in a goroutine of its own, when Leaving becomes
+// true: for servers that can tell the client at any time, as with GOAWAY. A second f
+// replaces the first.
 func (c *Conn) OnLeaving(f func()) {
 	if c == nil || f == nil {
 		return

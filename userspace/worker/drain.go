@@ -6,9 +6,9 @@ import (
 )
 
 const (
-	// quiet is how long the accept queue must stay empty, and nothing be accepted, until a
-	// drain is over. It covers the handshakes of clients that are up to
-	// that far away.
+	// quiet is how long the accept queue must stay empty, and nothing be accepted,
+	// until a drain is over. It covers the handshakes of clients that are up to that
+	// far away.
 	quiet = 250 * time.Millisecond
 	// quietPlain is that for a listener that others don't take over from: new connections
 	// come all the time.
@@ -21,12 +21,13 @@ const (
 
 // Drain leaves the picks and returns when what had been picked before is accepted: the
 // accept queue is empty and stayed so for a quarter of a second, in which handshakes
-// under way end too. So the caller must go on accepting meanwhile; then it closes the listener, or has its
-// server shut down, and no connection is lost. Those that are accepted stay open.
+// under way end too. So the caller must go on accepting meanwhile; then it closes the
+// listener, or has its server shut down, and no connection is lost. Those that are
+// accepted stay open.
 //
-// If the daemon isn't there to be told, the load does it, with the policies least and p2c.
-// A worker that has not joined can't leave: then Drain only waits for an empty accept
-// queue, which on systems other than Linux it can't see.
+// If the daemon isn't there to be told, the load does it, with the policies least and
+// p2c. A worker that has not joined can't leave: then Drain only waits for an empty
+// accept queue, which on systems other than Linux it can't see.
 //
 // There is no way back: a Listener that drains doesn't join again. The error is
 // that of ctx, if it was over first. Drain may be called several times, also at once.

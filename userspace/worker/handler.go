@@ -5,15 +5,15 @@ import (
 	"net/http"
 )
 
-// Handler counts the requests that h serves, at the [Listener] that they came
-// through: in its load, its finished requests, and its heartbeat. HTTP/1, HTTP/2, with or without TLS.
-// A request that came through no Listener goes to h and that is all. It costs no
-// allocation.
+// Handler counts the requests that h serves, at the [Listener] that they came through:
+// in its load, its finished requests, and its heartbeat. HTTP/1, HTTP/2, with or
+// without TLS. A request that came through no Listener goes to h and that is all. It
+// costs no allocation.
 //
-// A request is in flight until h returns, also when h hijacks the connection, as WebSocket libraries
-// do. If h returns and leaves the connection to another goroutine, what goes on
-// there is for that goroutine to count, with [ConnOf]; the connection itself is counted by
-// the kernel until it is closed.
+// A request is in flight until h returns, also when h hijacks the connection, as
+// WebSocket libraries do. If h returns and leaves the connection to another goroutine,
+// what goes on there is for that goroutine to count, with [ConnOf]; the connection
+// itself is counted by the kernel until it is closed.
 //
 // Wrap once, around everything: two Handlers count a request twice.
 func Handler(h http.Handler) http.Handler {

@@ -130,9 +130,10 @@ func (l *Load) extras() (sum int64) {
 //     move is over.
 //  4. The new line gets the load, and is put in place.
 //
-// A Set that is too late for step 3 overwrites the mark. Until it sets again, which
-// is when it also puts back the mark, Adds may be lost on the old line: they are simultaneous
-// with it and count as before it, so it would have overwritten them anyway.
+// A Set that is too late for step 3 overwrites the mark. Until it sets again, which is
+// when it also puts back the mark, Adds may be lost on the old line: they are
+// simultaneous with it and count as before it, so it would have overwritten them
+// anyway.
 //
 // Old lines stay mapped for ever, as a goroutine that was stopped may still write there.
 func (l *Load) move(to *line) {

@@ -67,6 +67,7 @@ func (l *Listener) open(ctx context.Context, network, address string) error {
 	}
 	if s != nil {
 		m.set(s)
+		l.log.Info("joined", "group", l.Group(), "slot", l.Slot(), "address", l.Addr().String())
 	}
 	l.tasks.Go(func() { m.keep(s) })
 	return nil

@@ -85,5 +85,6 @@ func WithSchedulerLatency(unit time.Duration) Option {
 // for an upgrade (WebSocket) don't count. 0, the default: off.
 func WithStall(d time.Duration) Option { return func(o *options) { o.stall = max(d, 0) } }
 
-// WithGrace is how long [Run] takes at most from the signal to its end, drain and all. 30 s by default.
+// WithGrace is how long [Run] takes at most from the signal to its end, drain and all.
+// 30 s by default.
 func WithGrace(d time.Duration) Option { return func(o *options) { o.grace = d } }

@@ -19,13 +19,13 @@ const (
 	awayFor = 5 * time.Second
 	// clearly: so many standard deviations of a count must a surplus be.
 	clearly = 4
-	// better is how busy, compared with this worker now, the other one may be after it got a
-	// connection that is more than the surplus.
+	// better is how busy, compared with this worker now, the other one may be after it
+	// got a connection that is more than the surplus.
 	better = 0.9
 )
 
-// Rebalance says when a worker lets go of connections; see [WithRebalance]. A field that is 0
-// has its default.
+// Rebalance says when a worker lets go of connections; see [WithRebalance]. A field
+// that is 0 has its default.
 type Rebalance struct {
 	// Factor is how many times the mean of all workers its own rate of requests
 	// must be; 1.25, and above 1.
@@ -37,22 +37,23 @@ type Rebalance struct {
 	PerSecond int
 }
 
-// WithRebalance has the worker let go of connections that bring it more than its share of
-// requests. A balance of connections can't help when a few of them, which live long, carry most
-// requests.
+// WithRebalance has the worker let go of connections that bring it more than its share
+// of requests. A balance of connections can't help when a few of them, which live long,
+// carry most requests.
 //
-// Each second the worker compares its rate of finished requests, of the last three seconds, with that
-// of all live workers of its group, which it reads from their loads. If it is more than
-// Factor times their mean for the time For, and by more than chance explains (four
-// standard deviations), it lets go of the connections that carry the surplus: the
-// largest first that fit in it, but none with less than a fiftieth of it, and none younger than
-// three seconds. One that is more than the surplus is kept, for moving that would only move the
-// problem: unless nothing else fits, and the worker with the lowest rate would, with it, still have a tenth
-// less than this one has now. It stops half-way between the mean and
-// Factor. See [Conn.Leaving] for how a connection is let go. Under [Handler] all that works by itself.
+// Each second the worker compares its rate of finished requests, of the last three
+// seconds, with that of all live workers of its group, which it reads from their loads.
+// If it is more than Factor times their mean for the time For, and by more than chance
+// explains (four standard deviations), it lets go of the connections that carry the
+// surplus: the largest first that fit in it, but none with less than a fiftieth of it,
+// and none younger than three seconds. One that is more than the surplus is kept, for
+// moving that would only move the problem: unless nothing else fits, and the worker
+// with the lowest rate would, with it, still have a tenth less than this one has now.
+// It stops half-way between the mean and Factor. See [Conn.Leaving] for how a
+// connection is let go. Under [Handler] all that works by itself.
 //
-// So that they don't come back, the load is raised by as many as were let go
-// in the last five seconds; and as long as its rate is above the mean, by as many connections
+// So that they don't come back, the load is raised by as many as were let go in the
+// last five seconds; and as long as its rate is above the mean, by as many connections
 // more as that excess is worth. That takes the policy least or p2c.
 //
 // Rates are of requests, whatever they cost, and all workers count alike,
@@ -127,8 +128,8 @@ func (b *balancer) remember(now time.Time) {
 	b.looks++
 }
 
-// conns notes what each connection has finished, and returns those that stay. What was let go
-// long ago is forgotten.
+// conns notes what each connection has finished, and returns those that stay. What was
+// let go long ago is forgotten.
 func (b *balancer) conns(now time.Time) (stay []*Conn) {
 	b.gone = slices.DeleteFunc(b.gone, func(g gone) bool { return now.Sub(g.at) > awayFor })
 	for _, c := range b.l.openConns() {
@@ -149,8 +150,8 @@ func (b *balancer) conns(now time.Time) (stay []*Conn) {
 // back returns the look that was n before the last one.
 func (b *balancer) back(n int) *row { return &b.rows[(b.looks-1-n+window)%window] }
 
-// rates are requests a second: of this worker, of all live ones in the mean, and of the one that
-// has the fewest.
+// rates are requests a second: of this worker, of all live ones in the mean, and of the
+// one that has the fewest.
 type rates struct{ own, mean, least float64 }
 
 // rates is false while there is too little to tell.
@@ -242,8 +243,8 @@ func (b *balancer) letGo(now time.Time, r rates, conns []*Conn) {
 	if left < surplus || len(b.gone) > 0 {
 		return
 	}
-	// Nothing fits, but one may still suit the worker that has the least to do, and nothing
-	// else is under way.
+	// Nothing fits, but one may still suit the worker that has the least to do, and
+	// nothing else is under way.
 	for _, c := range slices.Backward(conns) {
 		if rate := b.rate(c); rate > surplus {
 			if r.least+rate < better*r.own {

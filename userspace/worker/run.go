@@ -41,16 +41,16 @@ func Run(ctx context.Context, server *http.Server, opts ...Option) error {
 // asks them to leave, until their idle connections are closed.
 const linger = time.Second
 
-// Run serves until ctx is done, or SIGTERM or SIGINT comes. Then it ends so that nothing is
-// lost: it drains (see [Listener.Drain]) while it serves on; has every response say
-// "Connection: close" (GOAWAY with HTTP/2), for a second or until all connections are gone; then
-// shuts the server down, and waits for connections which were hijacked, such as
-// WebSockets: a server that has those should end them by
-// http.Server.RegisterOnShutdown. All that takes no longer than [WithGrace]; what is open
-// by then is closed. A second signal does so at once.
+// Run serves until ctx is done, or SIGTERM or SIGINT comes. Then it ends so that
+// nothing is lost: it drains (see [Listener.Drain]) while it serves on; has every
+// response say "Connection: close" (GOAWAY with HTTP/2), for a second or until all
+// connections are gone; then shuts the server down, and waits for connections which
+// were hijacked, such as WebSockets: a server that has those should end them by
+// http.Server.RegisterOnShutdown. All that takes no longer than [WithGrace]; what is
+// open by then is closed. A second signal does so at once.
 //
-// An *http.Server gets [Handler] around its own handler, and serves TLS if its TLSConfig has
-// certificates.
+// An *http.Server gets [Handler] around its own handler, and serves TLS if its
+// TLSConfig has certificates.
 //
 // The result is nil if it ended that way, context.DeadlineExceeded if the grace was
 // over, and the error of Serve if that returned by itself. The listener is closed.

@@ -49,8 +49,8 @@ func (s *session) read() {
 	}
 }
 
-// ask sends a request and waits for the answer, though not for long. A session whose daemon
-// doesn't answer is ended.
+// ask sends a request and waits for the answer, though not for long. A session whose
+// daemon doesn't answer is ended.
 func (s *session) ask(ctx context.Context, verb string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
