@@ -241,6 +241,8 @@ func (o *outlet) close(workersGoOn bool) error {
 	switch {
 	case mux != nil && !workersGoOn:
 		err = mux.Wait(ctx)
+	case mux != nil:
+		go func() { _ = mux.Wait(context.Background()) }() // until they end
 	case relay != nil:
 		_ = relay.Close()
 		if workersGoOn {
