@@ -19,7 +19,7 @@ func mixed(workers int) []kind {
 	n := float64(workers)
 	return []kind{
 		{name: "light", alive: 25 * n, life: lifetime, rate: 20, cost: lightCost},
-		{name: "heavy", alive: 2.5 * n, life: lifetime, rate: 10, cost: heavyCost},
+		{name: "heavy", alive: 2 * n, life: lifetime, rate: 10, cost: heavyCost},
 	}
 }
 
