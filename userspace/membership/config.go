@@ -36,8 +36,9 @@ type Config struct {
 	// UIDs and GIDs say who may join, besides root. Supplementary groups count.
 	UIDs, GIDs []uint32
 
-	// HangAfter is how long a worker may show no progress before it is ejected;
-	// 0: for ever.
+	// HangAfter is how long a worker may show no progress before it is ejected: no
+	// accept while connections wait, or, for 500 ms at least, no heartbeat. 0: for
+	// ever.
 	HangAfter time.Duration
 
 	// Standby is a listening socket of the service manager for this address, in

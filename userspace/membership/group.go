@@ -357,9 +357,7 @@ func (g *Group) end() bool {
 	g.ended = true
 	for _, m := range g.members {
 		m.process.close()
-		if m.session != nil {
-			m.session.Close()
-		}
+		m.endSession()
 	}
 	g.mu.Unlock()
 	if !again {

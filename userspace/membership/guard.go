@@ -14,6 +14,9 @@ const (
 	tidyEvery = time.Second
 	// recountEvery is how often the counts are compared with the connections there are.
 	recountEvery = 30 * time.Second
+	// leastBeat is the least time after which a heartbeat stands still: workers of
+	// the library beat ten times a second.
+	leastBeat = 500 * time.Millisecond
 )
 
 // A guard looks for workers that hang, for slots that nobody is in any more, and
@@ -63,7 +66,7 @@ func (w *guard) begin() time.Duration {
 		w.pardon()
 		return tidyEvery
 	}
-	w.queue, w.beat = health.NewCheck(w.after), health.NewCheck(w.after)
+	w.queue, w.beat = health.NewCheck(w.after), health.NewCheck(max(w.after, leastBeat))
 	return w.queue.Interval()
 }
 

@@ -53,6 +53,7 @@ func TestStoppedWorker(t *testing.T) {
 				w.until("it is picked again", func() bool { return w.slot(slot).Picks > picks+10 })
 			}
 			w.settle(run)
+			w.agree(nil)
 			for _, c := range workers {
 				c.terminate()
 			}

@@ -236,6 +236,7 @@ func (g *Group) makeRoom() error {
 	for _, p := range g.kernel.Progress(nil) {
 		if m := g.members[p.Slot]; m != nil && p.State == loader.Gone {
 			g.free(m)
+			m.endSession()
 			return nil
 		}
 	}

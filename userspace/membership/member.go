@@ -141,8 +141,8 @@ func (m *member) listener(fd int) loader.Listener {
 func (g *Group) enter(m *member) {
 	if before := g.members[m.slot]; before != nil {
 		before.process.close()
-		if before.session != nil && before.session != m.session {
-			before.session.Close() // its worker has another one now
+		if before.session != m.session {
+			before.endSession() // its worker has another one now
 		}
 	}
 	g.members[m.slot] = m
@@ -185,6 +185,13 @@ func (g *Group) free(m *member) {
 // isMember tells whether the slot is still this one's. The lock must be held.
 func (g *Group) isMember(m *member) bool { return g.members[m.slot] == m && !g.ended }
 
+// endSession has a worker that is there after all join again.
+func (m *member) endSession() {
+	if m.session != nil {
+		m.session.Close()
+	}
+}
+
 // listens tells whether the member's listener is still there, whoever has it.
 func (g *Group) listens(m *member) bool {
 	backlogs, err := sockets.Backlogs(g.place.Address.Port())
@@ -223,6 +230,7 @@ func (g *Group) tidy(now time.Duration) {
 			g.log.Warn(fmt.Sprintf("%s has lost its slot: somebody else has freed it", m))
 			delete(g.members, m.slot)
 			m.process.close()
+			m.endSession()
 		case p.State != loader.Gone && listens && !dead:
 			m.lost = 0
 		case m.lost == 0:
@@ -234,6 +242,7 @@ func (g *Group) tidy(now time.Duration) {
 			}
 			g.log.Info(fmt.Sprintf("%s listens no longer: its slot is free", m))
 			g.free(m)
+			m.endSession()
 		}
 	}
 }
