@@ -210,4 +210,16 @@ func TestOpenRefuses(t *testing.T) {
 	if got := clients.Hold(t, w.config.Listen, 3).PIDs(); got[c.pid()] != 3 {
 		t.Errorf("%v", got)
 	}
+	// One who comes while there is no daemon keeps the next from going on, and
+	// nothing is changed by that.
+	w.close()
+	late = listenShared(t, "tcp4", fmt.Sprintf("0.0.0.0:%d", w.config.Listen.Port()))
+	_, err = Open(w.host.Host, w.config)
+	want("a stranger who came while there was no daemon", "is taken by", err)
+	if got := clients.Hold(t, w.config.Listen, 3).PIDs(); got[c.pid()] != 3 {
+		t.Errorf("%v", got)
+	}
+	late.Close()
+	w.open()
+	c.says("again")
 }

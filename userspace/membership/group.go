@@ -69,6 +69,8 @@ func Open(host *loader.Host, c Config) (g *Group, err error) {
 		members: make(map[int]*member), left: make(map[uint64]bool),
 	}
 	if err := g.open(); err != nil {
+		g.end()
+		g.giveUp()
 		return nil, fmt.Errorf("group %s: %w", c.Name, err)
 	}
 	g.work.Go(g.guard)
@@ -86,15 +88,16 @@ func (g *Group) open() (err error) {
 		return err
 	}
 	defer release()
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	isNew := false
 	defer func() {
 		if err == nil {
 			return
 		}
-		if isNew {
+		if isNew && g.kernel != nil {
 			err = errors.Join(err, g.kernel.Destroy())
 		}
-		g.giveUp()
 		err = errors.Join(err, g.host.Remove()) // the claim made a folder
 	}()
 
@@ -140,7 +143,8 @@ func (g *Group) find() error {
 		return err
 	}
 	g.kernel = kernel
-	return nil
+	_, err = g.host.Refresh() // the programs of this sockdist, after an upgrade
+	return err
 }
 
 func (g *Group) readNamespace() error {
@@ -233,11 +237,14 @@ func (g *Group) takeOverSlot(slot loader.Slot) error {
 		return g.kernel.Remove(slot.Slot)
 	}
 	var err error
-	if m.process, err = findProcess(slot.PID, slot.Start); err != nil {
+	m.process, err = findProcess(slot.PID, slot.Start)
+	if errors.Is(err, os.ErrProcessDone) {
 		g.log.Warn(fmt.Sprintf("worker %d (pid %d) has ended, and somebody else has its listener", slot.Slot, slot.PID))
 		m.process.dead = true
 		m.lost = monotonic()
 		g.hold(m, loader.HoldLeave)
+	} else if err != nil {
+		return err
 	}
 	g.enter(m)
 	return nil
@@ -370,7 +377,7 @@ func (g *Group) end() bool {
 // giveUp closes the handles.
 func (g *Group) giveUp() {
 	if g.kernel != nil {
-		g.kernel.Close()
+		_ = g.kernel.Close()
 	}
 	if g.holder >= 0 {
 		unix.Close(g.holder)

@@ -65,8 +65,11 @@ func findProcess(pid int, start uint64) (process, error) {
 		return p, nil
 	}
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
-	if err != nil {
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) { // EINVAL: it is a thread of another one by now
 		return p, os.ErrProcessDone
+	}
+	if err != nil {
+		return p, fmt.Errorf("open process %d: %w", pid, err)
 	}
 	p.file = os.NewFile(uintptr(fd), fmt.Sprintf("pidfd of %d", pid))
 	if !sockets.Alive(pid, start) {

@@ -31,10 +31,13 @@ func (g *Group) prepareStandby(file *os.File) (s *standby, err error) {
 	if err == nil {
 		err = s.prepare(g.place)
 	}
-	if err != nil && s.fd >= 0 {
+	if err == nil {
+		return s, nil
+	}
+	if s.fd >= 0 {
 		unix.Close(s.fd)
 	}
-	return s, err
+	return nil, err
 }
 
 func (s *standby) prepare(at sockets.Group) error {

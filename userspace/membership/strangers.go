@@ -19,7 +19,7 @@ var ErrStranger = errors.New("the address isn't the group's alone")
 const (
 	// leaveTries is how often Open looks again at one who may be a worker that has
 	// left and is about to close its listener.
-	leaveTries = 10
+	leaveTries = 5
 	leaveAgain = 100 * time.Millisecond
 )
 
