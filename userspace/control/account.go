@@ -3,9 +3,13 @@ package control
 import (
 	"fmt"
 	"os/user"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // account is whom a worker runs as.
@@ -101,4 +105,31 @@ func (a *account) credential() *syscall.Credential {
 		return nil
 	}
 	return &syscall.Credential{Uid: a.uid, Gid: a.gid, Groups: a.groups}
+}
+
+// canPass tells whether the account may traverse the folder and those above it,
+// by their modes. The nil account is our own, which may.
+func (a *account) canPass(folder string) bool {
+	if a == nil || a.uid == 0 {
+		return true
+	}
+	for ; ; folder = filepath.Dir(folder) {
+		var stat unix.Stat_t
+		if unix.Stat(folder, &stat) != nil {
+			return false
+		}
+		bit := uint32(0o001)
+		switch {
+		case stat.Uid == a.uid:
+			bit = 0o100
+		case stat.Gid == a.gid || slices.Contains(a.groups, stat.Gid):
+			bit = 0o010
+		}
+		if stat.Mode&bit == 0 {
+			return false
+		}
+		if parent := filepath.Dir(folder); parent == folder || parent == "." {
+			return true
+		}
+	}
 }

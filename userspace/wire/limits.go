@@ -28,7 +28,7 @@ func (l *Limits) complete() {
 	sessions := 4096
 	var files unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &files) == nil {
-		sessions = int(min(uint64(sessions), files.Cur/4))
+		sessions = int(min(uint64(sessions), files.Cur/16)) // each brings some along
 	}
 	for _, limit := range []struct {
 		is       *int
