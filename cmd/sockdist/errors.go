@@ -42,7 +42,9 @@ func report(env *environment, err error) int {
 	}
 	fmt.Fprintln(env.err, "sockdist:", oneLine(err))
 	if lines := lastWords(err); len(lines) > 0 {
-		fmt.Fprintln(env.err, "  "+strings.Join(lines, "\n  "))
+		for _, line := range lines { // a worker's, who could have the terminal do things
+			fmt.Fprintln(env.err, "  "+printable(line))
+		}
 	}
 	var verifier *ebpf.VerifierError
 	if env.verbose && errors.As(err, &verifier) {

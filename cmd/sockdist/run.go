@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 
+	"github.com/sockdist/sockdist/internal/capabilities"
 	"github.com/sockdist/sockdist/internal/systemd"
 	"github.com/sockdist/sockdist/userspace/control"
 	"github.com/sockdist/sockdist/userspace/control/output"
@@ -137,6 +138,8 @@ func newRelay(*environment) *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
+			// It reads what workers write, which may be anything, and needs no right for it.
+			_ = capabilities.Duty{}.Fulfil()
 			return output.Serve(format, app)
 		},
 	}

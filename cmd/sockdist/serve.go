@@ -66,6 +66,9 @@ func (e *environment) serve(path string) error {
 	if err != nil {
 		return err
 	}
+	if err := trust(file, log); err != nil {
+		return err
+	}
 	if err := may("serve", e.circumstancesOfServe(file)...); err != nil {
 		return err
 	}
@@ -79,9 +82,11 @@ func (e *environment) serve(path string) error {
 		Kernel: func(policy loader.Policy, udp bool, log *slog.Logger) daemon.Kernel {
 			return &kernel{host: host, policy: policy, udp: udp, log: log}
 		},
-		Settled:  func() { e.settle(host, file, log) },
-		MayApply: func(file *config.File) error { return e.dutyOfServe(file).Check() },
-		Relay:    func(app string) []string { return []string{"/proc/self/exe", relayVerb, "--app", app} },
+		Settled: func() { e.settle(host, file, log) },
+		MayApply: func(file *config.File) error {
+			return errors.Join(trust(file, log), e.dutyOfServe(file).Check())
+		},
+		Relay: func(app string) []string { return []string{"/proc/self/exe", relayVerb, "--app", app} },
 	}
 	if options.Runtime == "" {
 		options.Runtime = control.DefaultRuntimeDir

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/user"
@@ -10,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/sockdist/sockdist/internal/capabilities"
+	"github.com/sockdist/sockdist/internal/folder"
 	"github.com/sockdist/sockdist/loader"
 	"github.com/sockdist/sockdist/userspace/config"
 	"github.com/sockdist/sockdist/userspace/daemon"
@@ -30,6 +33,20 @@ func (e *environment) circumstancesOfServe(file *config.File) []condition {
 		}
 	}
 	return when
+}
+
+// trust says who besides this process's user may change the configuration, and
+// with it what runs in that user's name. A file that is open to all isn't used.
+func trust(file *config.File, log *slog.Logger) error {
+	err := folder.CheckFile(file.Path)
+	if !errors.Is(err, folder.ErrOthers) {
+		return nil // it was read
+	}
+	if info, statErr := os.Stat(file.Path); statErr == nil && info.Mode().Perm()&0o002 != 0 {
+		return fmt.Errorf("the configuration: %w", err)
+	}
+	log.Warn(fmt.Sprintf("who may change the configuration may do all that this process may: %v", err))
+	return nil
 }
 
 // givesSocket tells whether the control socket is to have another owner than

@@ -7,12 +7,13 @@ import (
 	"os"
 	"path/filepath"
 
+	ownfolder "github.com/sockdist/sockdist/internal/folder"
 	"github.com/sockdist/sockdist/userspace/wire"
 )
 
 // desk is where the supervisor takes requests. A nil desk takes none.
 type desk struct {
-	folder string
+	folder string // "": there is none that is ours alone
 	server *wire.Server
 	over   chan struct{} // closed: result is the app's
 	result error
@@ -23,6 +24,9 @@ type desk struct {
 func openDesk(s *Supervisor) *desk {
 	d := &desk{folder: appFolder(s.config.RuntimeDir, s.config.Name), over: make(chan struct{})}
 	err := makeFolder(d.folder)
+	if errors.Is(err, ownfolder.ErrOthers) {
+		d.folder = "" // nothing is written there, and nothing believed
+	}
 	if err == nil {
 		d.server, err = wire.Serve(filepath.Join(d.folder, controlName), wire.Options{UID: -1, GID: -1}, operators{s, d})
 	}
@@ -42,7 +46,7 @@ func (d *desk) close(result error, remove bool) {
 	if d.server != nil {
 		_ = d.server.Close()
 	}
-	if remove {
+	if remove && d.folder != "" {
 		_ = os.RemoveAll(d.folder)
 		_ = os.Remove(filepath.Dir(d.folder)) // if it was the last app
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sockdist/sockdist/internal/cgroup"
+	ownfolder "github.com/sockdist/sockdist/internal/folder"
 	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
@@ -59,7 +60,7 @@ func (s *Supervisor) inherit() (*legacy, error) {
 		return nil, fmt.Errorf("look for workers of an earlier sockdist: %w", err)
 	}
 	saved, err := ReadState(s.config.RuntimeDir, s.config.Name)
-	if err == nil {
+	if err == nil && ownfolder.Check(appFolder(s.config.RuntimeDir, s.config.Name)) == nil {
 		found.state = *saved
 	}
 	for _, entry := range entries {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	ownfolder "github.com/sockdist/sockdist/internal/folder"
 	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
@@ -141,7 +142,7 @@ func (w *worker) state() WorkerState {
 func (s *Supervisor) save() {
 	s.saving.Lock()
 	defer s.saving.Unlock()
-	if s.desk == nil || s.forgotten {
+	if s.desk == nil || s.desk.folder == "" || s.forgotten {
 		return
 	}
 	s.config.Manager.Status(s.summary())
@@ -168,9 +169,5 @@ func writeState(folder string, state State) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(folder, "state.json")
-	if err := os.WriteFile(path+".new", append(text, '\n'), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return ownfolder.WriteFile(filepath.Join(folder, "state.json"), append(text, '\n'))
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	ownfolder "github.com/sockdist/sockdist/internal/folder"
 	"github.com/sockdist/sockdist/userspace/wire"
 )
 
@@ -21,20 +22,25 @@ type workersDesk struct {
 
 	mu       sync.Mutex
 	sessions map[*wire.Session]bool
+
+	unreachable sync.Once // that it is was said
 }
 
 func newWorkersDesk(s *Supervisor) *workersDesk {
-	return &workersDesk{
-		app: s, path: WorkersSocket(s.config.RuntimeDir, s.config.Name), queue: make(chan struct{}, 4),
-		sessions: make(map[*wire.Session]bool),
+	path := WorkersSocket(s.config.RuntimeDir, s.config.Name)
+	if whole, err := filepath.Abs(path); err == nil { // workers may be elsewhere
+		path = whole
 	}
+	return &workersDesk{app: s, path: path, queue: make(chan struct{}, 4), sessions: make(map[*wire.Session]bool)}
 }
 
 // open makes the socket that every user may connect to. Without it, library
 // workers are workers like any other.
 func (d *workersDesk) open() {
-	var err error
-	d.server, err = wire.Serve(d.path, wire.Options{Mode: 0o666, UID: -1, GID: -1}, d)
+	err := ownfolder.Check(filepath.Dir(d.path))
+	if err == nil {
+		d.server, err = wire.Serve(d.path, wire.Options{Mode: 0o666, UID: -1, GID: -1}, d)
+	}
 	if err != nil {
 		d.app.log.Warn(fmt.Sprintf("workers can't report their load, and are served all the same: %v", err))
 	}
@@ -45,6 +51,9 @@ func (d *workersDesk) open() {
 func makeFolder(folder string) error {
 	const passable = 0o711
 	if err := os.MkdirAll(folder, passable); err != nil {
+		return err
+	}
+	if err := ownfolder.Check(folder); err != nil {
 		return err
 	}
 	made := []string{folder} // by an earlier sockdist, perhaps
@@ -65,8 +74,18 @@ func makeFolder(folder string) error {
 	return nil
 }
 
-// variable returns what workers have in their environment.
-func (d *workersDesk) variable() string { return socketVariable + "=" + d.path }
+// variable returns what workers have in their environment. Where their user can't
+// get at the socket, they are told of none: not of another one, which we may
+// have inherited, either.
+func (d *workersDesk) variable() string {
+	if d.app.account.canPass(filepath.Dir(d.path)) {
+		return socketVariable + "=" + d.path
+	}
+	d.unreachable.Do(func() {
+		d.app.log.Warn(fmt.Sprintf("workers can't report their load, as their user may not pass to %s", d.path))
+	})
+	return socketVariable + "="
+}
 
 // close ends the sessions. Their workers serve on.
 func (d *workersDesk) close() {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sockdist/sockdist/internal/folder"
 	"github.com/sockdist/sockdist/userspace/config"
 )
 
@@ -89,6 +90,9 @@ func openRuntime(path string) error {
 		if err = os.MkdirAll(path, 0o755); err == nil {
 			info, err = os.Stat(path)
 		}
+	}
+	if err == nil {
+		err = folder.Check(path)
 	}
 	if err == nil && info.Mode().Perm()&0o111 != 0o111 {
 		err = os.Chmod(path, info.Mode().Perm()|0o111)
@@ -182,6 +186,11 @@ func (d *Daemon) mentionSockets() {
 	}
 	for _, g := range d.options.File.Groups {
 		wanted[g.Activation] = true
+	}
+	for _, g := range d.options.File.Groups {
+		if n := len(d.options.called(g.Activation)); n > 1 {
+			d.log.Warn(fmt.Sprintf("group %s: %d sockets of the service manager are for it, and the first is taken", g.Name, n))
+		}
 	}
 	for _, s := range d.options.Sockets {
 		if !wanted[s.Name] {

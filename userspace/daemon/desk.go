@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/sockdist/sockdist/internal/folder"
 	"github.com/sockdist/sockdist/userspace/config"
 	"github.com/sockdist/sockdist/userspace/control"
 	"github.com/sockdist/sockdist/userspace/wire"
@@ -52,7 +53,11 @@ func (k *desk) open(file *config.File) error {
 		o.GID = defaultGroup()
 	}
 	if k.given == nil {
-		if err := os.MkdirAll(filepath.Dir(socket.Path), 0o755); err != nil {
+		err := os.MkdirAll(filepath.Dir(socket.Path), 0o755)
+		if err == nil {
+			err = folder.Check(filepath.Dir(socket.Path))
+		}
+		if err != nil {
 			return fmt.Errorf("the control socket: %w", err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/sockdist/sockdist/internal/folder"
 	"github.com/sockdist/sockdist/userspace/config"
 )
 
@@ -87,10 +88,7 @@ func (m *memory) write() error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(m.path+".new", append(text, '\n'), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(m.path+".new", m.path)
+	return folder.WriteFile(m.path, append(text, '\n'))
 }
 
 // get returns a value, and whether there is one.
