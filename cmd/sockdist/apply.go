@@ -28,9 +28,9 @@ the file says is printed; apply again when its cause is mended.
   app          a changed number of workers scales it, a changed policy is set
                on its groups; other keys have another supervisor take the workers
                over, and where the workers themselves are concerned (command,
-               user, env …), replace them one after the other. No connection is
-               lost by these. Changed ports, udp or activation end it and start
-               it anew
+               env …), replace them one after the other. No connection is
+               lost by these. Changed ports, udp, user or activation end it and
+               start it anew
   group        another address removes it and makes it anew
   attachment   another address or namespace detaches it, and attaches the other
 

@@ -19,9 +19,9 @@
 //	app, how it is looked     another supervisor takes the workers over, in this
 //	after (grace, hang …)     process; no worker notices
 //	app, what its workers     the same, and then the workers are replaced one
-//	are (command, user …)     after the other; if a new one doesn't get ready,
+//	are (command, env …)      after the other; if a new one doesn't get ready,
 //	                          the old settings hold again
-//	app, ports or udp         ended and started anew: its port is closed between
+//	app, ports, udp or user   ended and started anew: its port is closed between
 //	group, its address        removed and made anew
 //	attachment                attached again, or detached before
 //
