@@ -95,6 +95,9 @@ func (s *Supervisor) change(ctx context.Context, say func(string), alter func(*g
 	}
 	s.aim(alter)
 	err := s.converge(say)
+	if errors.Is(err, ErrEnding) && isClosed(s.left) {
+		return leftError{}
+	}
 	if !errors.Is(err, ErrEnding) { // another supervisor may go on with it
 		if err != nil {
 			s.backOut(say)

@@ -21,6 +21,15 @@ const (
 // ErrHandedOver is what Run returns when another supervisor took the app over.
 var ErrHandedOver = errors.New("handed over to another supervisor")
 
+// leftError is what a change came to that the next supervisor goes on with.
+type leftError struct{}
+
+func (leftError) Error() string {
+	return "another supervisor has the app by now, and goes on with this change"
+}
+
+func (leftError) Is(other error) bool { return other == ErrEnding || other == ErrHandedOver }
+
 // HandOver ends Run with [ErrHandedOver], and leaves the workers as they are to
 // another supervisor, which may be one of this process. It returns when Run does.
 func (s *Supervisor) HandOver() {

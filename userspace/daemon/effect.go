@@ -28,7 +28,7 @@ var effects = map[string]effect{
 	"command": reload, "pin": reload, "env": reload, "memory-max": reload, "log": reload,
 	"workers": scale, "policy": policy,
 	"ports": restart, "udp": restart, "activation": restart,
-	"user": restart, // only sockets of one user share a port
+	"user":  restart, // only sockets of one user share a port
 	"grace": replace, "ready": replace, "ready-timeout": replace, "hang-after": replace, "on-hang": replace, "hang-grace": replace,
 	"scale-at": replace, "min": replace, "max": replace, "take-over": replace,
 }
