@@ -10,8 +10,12 @@ import (
 	"github.com/sockdist/sockdist/userspace/health"
 )
 
-// canaryPatience bounds how long a canary may take to come to a queue.
-const canaryPatience = 200 * time.Millisecond
+const (
+	// canaryPatience bounds how long a canary may take to come to a queue.
+	canaryPatience = 200 * time.Millisecond
+	// rescueAgain is when a rescue that failed is tried again.
+	rescueAgain = 5 * time.Second
+)
 
 // An ejection is a worker that hangs.
 type ejection struct {
@@ -20,7 +24,8 @@ type ejection struct {
 	// accept; others have to beat. As nobody comes to an ejected one, a canary
 	// waits in its queue: a connection of ours.
 	queue  bool
-	canary net.Conn // nil: there is none
+	canary net.Conn      // nil: there is none
+	failed time.Duration // when its queue couldn't be rescued; 0: it could
 }
 
 // judge ejects members that hang, and readmits those that go on.
@@ -109,7 +114,7 @@ func (w *guard) readmit(slots []int, queue bool) {
 }
 
 // tend looks after those that hang, and returns who wants a canary.
-func (w *guard) tend(seen []*sight) (canaries []*ejection) {
+func (w *guard) tend(now time.Duration, seen []*sight) (canaries []*ejection) {
 	for slot := range w.ejected {
 		if w.seen[slot] == nil {
 			w.forget(slot) // it has ended, or drains
@@ -127,16 +132,26 @@ func (w *guard) tend(seen []*sight) (canaries []*ejection) {
 		// Handshakes that were under way end in the queue later. At one that has just
 		// accepted, nothing is done: shutting its listener would wake it.
 		if s.backlog > own && s.stuck > 0 && w.hasOthers(s) {
-			e.dropCanary() // or others would get it with the rest
-			if err := w.group.rescue(s.member); err != nil {
-				w.group.log.Error(fmt.Sprintf("give the queue of %s to others: %v", s.member, err))
-			}
+			e.rescue(now, w.group)
 		}
 		if e.queue && e.canary == nil {
 			canaries = append(canaries, e)
 		}
 	}
 	return canaries
+}
+
+// rescue gives the queue to others.
+func (e *ejection) rescue(now time.Duration, g *Group) {
+	if e.failed != 0 && now-e.failed < rescueAgain {
+		return
+	}
+	e.dropCanary() // or others would get it with the rest
+	e.failed = 0
+	if err := g.rescue(e.member); err != nil {
+		e.failed = now
+		g.log.Error(fmt.Sprintf("give the queue of %s to others: %v", e.member, err))
+	}
 }
 
 // hasOthers tells whether somebody could take the queue; it would be reset else.

@@ -145,7 +145,7 @@ func (w *guard) lookNow(now time.Duration) (canaries []*ejection) {
 		return nil
 	}
 	w.judge(now, seen)
-	return w.tend(seen)
+	return w.tend(now, seen)
 }
 
 func (g *Group) steerAgain() {

@@ -138,6 +138,22 @@ func TestAcceptsNothing(t *testing.T) {
 	}
 }
 
+// Who accepts now and then is slow, and who has nothing to do is idle: neither hangs.
+func TestSlowOrIdle(t *testing.T) {
+	var said sayings
+	w := newWorld(t, func(c *Config) { c.HangAfter = 2 * time.Second; c.Logger = said.logger() })
+	w.workers(2, "-slow", "200ms")
+	w.workers(2, "-slow", "200ms", "-beat", "100ms")
+	time.Sleep(5 * time.Second)
+	run := w.load(ledger.Load{Rate: 60, Timeout: patience})
+	w.until("many wait", func() bool { return run.Progress().Open > 100 })
+	time.Sleep(5 * time.Second)
+	w.settle(run)
+	if strings.Contains(said.text(), "hangs") || strings.Contains(said.text(), "no progress") {
+		t.Error(said.text())
+	}
+}
+
 // sayings are what a group has said.
 type sayings struct {
 	mu sync.Mutex

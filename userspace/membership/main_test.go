@@ -21,10 +21,11 @@ const (
 
 // The test binary is also the programs that the tests start.
 var roles = map[string]func(args []string) error{
-	"worker": workerRole,
-	"daemon": daemonRole,
-	"reach":  reachRole,
-	"sleep":  sleepRole,
+	"worker":  workerRole,
+	"daemon":  daemonRole,
+	"reach":   reachRole,
+	"sleep":   sleepRole,
+	"library": libraryRole,
 }
 
 // A group works in the network namespace of its process, on whichever thread. So

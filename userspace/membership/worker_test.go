@@ -25,7 +25,7 @@ import (
 // workerRole is a server that joins as a worker of the library does, and writes
 // down what it accepts. By SIGTERM it drains, finishes and quits.
 func workerRole(args []string) error {
-	var w worker
+	var w joiner
 	flags := flag.NewFlagSet("worker", flag.ExitOnError)
 	flags.StringVar(&w.socket, "socket", "", "")
 	flags.StringVar(&w.join.Group, "group", "", "")
@@ -33,6 +33,7 @@ func workerRole(args []string) error {
 	flags.StringVar(&w.join.Address, "address", "", "")
 	flags.DurationVar(&w.beat, "beat", 0, "count the heartbeat up so often")
 	flags.BoolVar(&w.abrupt, "abrupt", false, "don't drain")
+	flags.DurationVar(&w.slow, "slow", 0, "accept one so often")
 	flags.BoolVar(&w.deaf, "deaf", false, "accept nothing")
 	seats := flags.Int("seats", 1, "so many at once")
 	cycles := flags.Int("cycles", 0, "join and leave so often, and end")
@@ -63,10 +64,11 @@ func workerRole(args []string) error {
 	return failed
 }
 
-type worker struct {
+type joiner struct {
 	socket string
 	join   wire.Join
 	beat   time.Duration
+	slow   time.Duration
 	deaf   bool
 	abrupt bool
 	books  *os.File
@@ -74,7 +76,7 @@ type worker struct {
 
 // A seat is a slot of the worker's.
 type seat struct {
-	worker   *worker
+	worker   *joiner
 	slot     atomic.Int64
 	listener *os.File
 	server   *http.Server
@@ -86,7 +88,7 @@ type seat struct {
 	conn *wire.Conn
 }
 
-func (w *worker) sit() (*seat, error) {
+func (w *joiner) sit() (*seat, error) {
 	s := &seat{worker: w, replies: make(chan wire.Reply, 1)}
 	if err := s.dial(); err != nil {
 		return nil, err
@@ -178,7 +180,7 @@ func (s *seat) serve() {
 	}
 	s.server = &http.Server{Handler: s, ErrorLog: log.New(os.Stderr, "", 0)}
 	s.ended.Go(func() {
-		if err := s.server.Serve(&recorder{l, s.worker.books}); err != http.ErrServerClosed {
+		if err := s.server.Serve(&recorder{l, s.worker.books, s.worker.slow}); err != http.ErrServerClosed {
 			log.Fatal(err)
 		}
 	})
@@ -250,7 +252,7 @@ func (s *seat) command(verb string) error {
 }
 
 // juggle joins and leaves again and again, with a session each.
-func (w *worker) juggle(cycles int) error {
+func (w *joiner) juggle(cycles int) error {
 	for n := range cycles {
 		s, err := w.sit()
 		if err != nil {
@@ -262,7 +264,7 @@ func (w *worker) juggle(cycles int) error {
 		}
 		s.listener.Close()
 		s.server = &http.Server{Handler: s}
-		s.ended.Go(func() { _ = s.server.Serve(&recorder{l, w.books}) })
+		s.ended.Go(func() { _ = s.server.Serve(&recorder{l, w.books, 0}) })
 		time.Sleep(time.Duration(n%7) * time.Millisecond)
 		if err := s.step(n, l); err != nil {
 			return err
@@ -306,9 +308,11 @@ func (s *seat) sabotage() {
 type recorder struct {
 	net.Listener
 	books *os.File
+	slow  time.Duration
 }
 
 func (r *recorder) Accept() (net.Conn, error) {
+	time.Sleep(r.slow)
 	c, err := r.Listener.Accept()
 	if err == nil {
 		record(r.books, 'A', c.RemoteAddr().String(), "")
