@@ -33,24 +33,24 @@ const (
 // that of ctx, if it was over first. Drain may be called several times, also at once.
 func (l *Listener) Drain(ctx context.Context) error {
 	l.draining.Store(true)
-	wait := quietPlain
-	if p := l.place.Load(); p != nil {
-		wait = quiet
-		if !l.tellDrain(ctx) {
-			l.load.adjust(ofDrain, outOfPicks)
-		}
+	if !l.Steered() {
+		return l.settle(ctx, quietPlain, false)
 	}
-	return l.settle(ctx, wait)
+	if !l.tellDrain(ctx) {
+		l.load.adjust(ofDrain, outOfPicks)
+	}
+	return l.settle(ctx, quiet, true)
 }
 
-// settle returns when nothing waits in the queue, and hasn't for a while.
-func (l *Listener) settle(ctx context.Context, wait time.Duration) error {
+// settle returns when nothing waits in the queue, and hasn't for a while; with
+// unpicked, when nothing was accepted in that while either.
+func (l *Listener) settle(ctx context.Context, wait time.Duration, unpicked bool) error {
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
 	since, accepted := time.Now(), l.accepted.Load()
 	for {
 		now := l.accepted.Load()
-		if l.waiting() > 0 || now != accepted && wait == quiet {
+		if l.waiting() > 0 || unpicked && now != accepted {
 			since, accepted = time.Now(), now
 		}
 		if time.Since(since) >= wait {

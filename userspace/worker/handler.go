@@ -15,6 +15,9 @@ import (
 // what goes on there is for that goroutine to count, with [ConnOf]; the connection
 // itself is counted by the kernel until it is closed.
 //
+// It knows the connection by its local address. What puts its own there, as some do
+// for the PROXY protocol, hides the connection: then use [ConnOf].
+//
 // Wrap once, around everything: two Handlers count a request twice.
 func Handler(h http.Handler) http.Handler {
 	if counting, ok := h.(*handler); ok {
@@ -35,11 +38,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.next.ServeHTTP(w, r)
 		return
 	}
-	upgrade := len(r.Header["Upgrade"]) > 0
-	if !upgrade && c.Leaving() {
+	ends := len(r.Header["Upgrade"]) == 0 && r.Method != http.MethodConnect
+	if ends && c.Leaving() {
 		w.Header().Set("Connection", "close") // net/http makes it a GOAWAY with HTTP/2
 	}
-	c.begin(!upgrade)
-	defer c.end(!upgrade)
+	c.begin(ends)
+	defer c.end(ends)
 	h.next.ServeHTTP(w, r)
 }

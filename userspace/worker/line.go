@@ -40,3 +40,6 @@ const (
 
 // retire takes the load out of the line.
 func (p *line) retire() int64 { return atomic.SwapInt64(&p.load, retired) }
+
+// limbo is a line that is always retired.
+var limbo = line{load: retired}

@@ -16,7 +16,7 @@ import (
 // [Listener.Close]. Before a worker has joined, and if it never does, the load is kept
 // as well, and goes along when it joins.
 type Load struct {
-	// line is nil while the load moves from one line to another; see move.
+	// line is limbo while the load moves from one line to another; see move.
 	line atomic.Pointer[line]
 
 	// adjusted: the library adds numbers of its own.
@@ -27,26 +27,31 @@ type Load struct {
 }
 
 // Add raises the load by n, or lowers it if n is negative.
-func (l *Load) Add(n int64) {
-	p := l.line.Load()
-	if p == nil || atomic.AddInt64(&p.load, n) < retiredBelow {
+func (l *Load) Add(n int64) { l.addAt(l.line.Load(), n) }
+
+// addAt is Add, after it has read which line to write to. Any time may have
+// passed since.
+func (l *Load) addAt(p *line, n int64) {
+	if atomic.AddInt64(&p.load, n) < retiredBelow {
 		l.addLate(n)
 	}
 }
 
 // Inc raises the load by 1.
-func (l *Load) Inc() { l.Add(1) }
+func (l *Load) Inc() { l.addAt(l.line.Load(), 1) }
 
 // Done lowers the load by 1.
-func (l *Load) Done() { l.Add(-1) }
+func (l *Load) Done() { l.addAt(l.line.Load(), -1) }
 
 // Set makes n the load. It is for loads that are measured rather than counted, and
 // costs less than Add: where one goroutine counts, it can keep the count
 // and Set it. With [WithSchedulerLatency] and [WithRebalance] n is what the
 // library adds its own to, under a mutex.
-func (l *Load) Set(n int64) {
-	p := l.line.Load()
-	if p == nil || l.adjusted.Load() {
+func (l *Load) Set(n int64) { l.setAt(l.line.Load(), n) }
+
+// setAt is Set, after it has read which line to write to.
+func (l *Load) setAt(p *line, n int64) {
+	if p == &limbo || l.adjusted.Load() {
 		l.setLate(p, n)
 		return
 	}
@@ -58,10 +63,8 @@ func (l *Load) Set(n int64) {
 
 // Value returns the load as it is published.
 func (l *Load) Value() int64 {
-	if p := l.line.Load(); p != nil {
-		if n := atomic.LoadInt64(&p.load); n >= retiredBelow {
-			return n
-		}
+	if n := atomic.LoadInt64(&l.line.Load().load); n >= retiredBelow {
+		return n
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -80,7 +83,7 @@ func (l *Load) setLate(p *line, n int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.line.Load()
-	if p != nil && p != now {
+	if p != &limbo && p != now {
 		p.retire()
 	}
 	atomic.StoreInt64(&now.load, n+l.extras())
@@ -120,7 +123,8 @@ func (l *Load) extras() (sum int64) {
 // move publishes in another line from now on, while others go on writing, and
 // loses nothing of it. They pay for that with a comparison: no lock, no fence.
 //
-//  1. The line is taken away. Who begins now waits for the mutex.
+//  1. The line is taken away, and limbo put in its place. Who begins now finds it
+//     retired and waits for the mutex.
 //  2. A barrier on all processors. A Set that found its line still in place, after
 //     it had stored there, stored before the barrier and is seen by step 3.
 //     Any other Set sees that the line has gone, and sets again when the move is over.
@@ -139,7 +143,7 @@ func (l *Load) extras() (sum int64) {
 func (l *Load) move(to *line) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	from := l.line.Swap(nil)
+	from := l.line.Swap(&limbo)
 	barrier()
 	atomic.StoreInt64(&to.load, from.retire())
 	l.line.Store(to)

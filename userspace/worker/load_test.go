@@ -109,6 +109,45 @@ func TestAddsSurviveMoves(t *testing.T) {
 	}
 }
 
+// A writer can be stopped after it has read where to write to, for as long as it takes.
+func TestLateWriters(t *testing.T) {
+	l := newLoad()
+	l.Set(10)
+	old := l.line.Load()
+	expect := func(what string, want int64) {
+		t.Helper()
+		if got := l.Value(); got != want {
+			t.Errorf("load %d after %s, want %d", got, what, want)
+		}
+		if got := atomic.LoadInt64(&l.line.Load().load); got != want {
+			t.Errorf("%d is published after %s, want %d", got, what, want)
+		}
+	}
+	l.move(newLine())
+	expect("a move", 10)
+	l.addAt(old, 5)
+	expect("a late Add", 15)
+	l.addAt(old, -30)
+	expect("a late Add below 0", -15)
+	l.setAt(old, 7)
+	expect("a late Set", 7)
+	l.addAt(old, 2)
+	expect("a late Add after a late Set", 9)
+	l.move(newLine())
+	l.setAt(old, 1)
+	l.addAt(old, 1)
+	l.Add(1)
+	expect("two moves", 3)
+	l.adjust(ofLatency, 100)
+	l.move(newLine())
+	l.setAt(old, 2)
+	l.addAt(old, 1)
+	expect("a late Set of what is adjusted", 103)
+	l.addAt(&limbo, 1)
+	l.setAt(&limbo, 3)
+	expect("writers that came during a move", 103)
+}
+
 // One writer alone always reads what it has written.
 func TestSetsSurviveMoves(t *testing.T) {
 	l := newLoad()

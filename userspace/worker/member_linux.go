@@ -255,12 +255,12 @@ func (m *member) keep(s *session) {
 	}
 }
 
-// again tries until it has joined, or the listener is closed.
+// again tries until it has joined; nil: the listener is closed, or has drained.
 func (m *member) again() *session {
 	said, pause := "", firstPause
 	for sleep(context.Background(), jittered(pause), m.l.closed) {
 		if m.l.draining.Load() && (m.drained.Load() || !m.l.Steered()) {
-			continue
+			return nil // it must not come back into the picks
 		}
 		s, err := m.tryAgain()
 		if err == nil {

@@ -102,8 +102,10 @@ func (c *crowd) busiest(during time.Duration) float64 {
 // 40 clients, the busiest of which asks forty times as often as the quietest, over 2
 // workers and then 4. Without rebalancing the busiest worker would keep twice its share.
 func TestRebalance(t *testing.T) {
+	t.Parallel()
 	for _, h2c := range []bool{false, true} {
 		t.Run(fmt.Sprintf("h2c=%v", h2c), func(t *testing.T) {
+			t.Parallel()
 			c := newCrowd(t, h2c, worker.WithRebalance(worker.Rebalance{}))
 			c.hire()
 			c.hire()
@@ -130,6 +132,7 @@ func TestRebalance(t *testing.T) {
 
 // One connection that is more than the surplus stays where it is.
 func TestRebalanceKeepsTheGiant(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, false, worker.WithRebalance(worker.Rebalance{For: time.Second}))
 	c.hire()
 	c.hire()
@@ -143,6 +146,7 @@ func TestRebalanceKeepsTheGiant(t *testing.T) {
 }
 
 func TestRebalanceIsOff(t *testing.T) {
+	t.Parallel()
 	c := newCrowd(t, false)
 	c.hire()
 	for range 4 {
