@@ -34,12 +34,12 @@ test: deps ## all tests on this machine's kernel (needs root; installs the serve
 	@set -e; for module in $(MODULES); do (set -x; cd $$module; $(SUDO) $(GO) test -race -timeout 20m -p 2 ./...); done
 
 # Emulation is slow: the long random tests stay out, everything else of the data plane is in.
-KERNELTESTS ?= EveryProgramLoads|LeastIs|TiesAre|HashIsSticky|RRGoes|FullSlots|HalfOpen|BurstSpreads|CountsFollow|CountsOfNever|CountsOfAborted|CountsWithSYN|CountsOfMoved$$|CountsOfReused|QueueMigrates|AppShares|ListenerKinds|AdoptedQueue|BPFFS|Release|Mounts|Kernel|OOM|Rescue|GoOnAfter|Backlogs|DialFinds|ReviveKeeps|Recount
+KERNELTESTS ?= EveryProgramLoads|LeastIs|TiesAre|HashIsSticky|RRGoes|FullSlots|HalfOpen|BurstSpreads|CountsFollow|CountsOfNever|CountsOfAborted|CountsWithSYN|CountsOfMoved$$|CountsOfReused|QueueMigrates|AppShares|ListenerKinds|AdoptedQueue|BPFFS|Release|Mounts|Kernel|OOM|Rescue|GoOnAfter|Backlogs|DialFinds|ReviveKeeps|Recount|SetReports|LoadOfTheNext|^TestPeer$$|^TestPidfd$$|HostileClients|ByTheHundred
 
 .PHONY: test-kernels
 test-kernels: ## loader and data plane on Linux 6.1, 6.12 and Debian's newest, under qemu
 	scripts/deps kernels
-	$(GO) run ./internal/kernels/cmd/kernels -timeout 8m -run '$(KERNELTESTS)' $(KERNELFLAGS) ./loader ./internal/cgroup ./userspace/sockets ./internal/kernels/selftest
+	$(GO) run ./internal/kernels/cmd/kernels -timeout 8m -run '$(KERNELTESTS)' $(KERNELFLAGS) ./loader ./internal/cgroup ./userspace/sockets ./userspace/wire ./internal/kernels/selftest
 
 CHAOSFLAGS ?= -duration 10m
 

@@ -390,3 +390,57 @@ func (a *app) descriptors() int {
 	}
 	return len(entries)
 }
+
+// Pins are lost behind the supervisor's back: library workers join what it makes
+// anew, with the load that they had.
+func TestLibraryWorkersJoinWhatIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	program, port := needLibworker(t), servers.FreePort(t, nil)
+	a := flags("-n 3").start(t, program, "-listen", fmt.Sprint(":", port)).serves(port, 3)
+	workers := a.settled(port, 3)
+	a.report(port, 1, 6)
+	for _, pins := range a.glob("v*") {
+		if err := os.RemoveAll(pins); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.says("it is made anew")
+	until(t, "all report again", func() bool {
+		slots := a.mapped(port)
+		return len(slots) == 3 && slots[0].Beat != 0 && slots[1].Load == 6 && slots[2].Beat != 0
+	})
+	held := clients.Hold(t, local(port), 60)
+	a.expectConnections(port, 22, 16, 22)
+	held.Close()
+	expectKept(t, workers, a.settled(port, 3))
+}
+
+// mapped are the slots of all groups at a port, of which there may be none.
+func (a *app) mapped(port int) map[int]loader.Slot {
+	a.t.Helper()
+	slots := make(map[int]loader.Slot)
+	for _, g := range a.groups() {
+		if int(g.Spec.Address.Port()) == port {
+			for _, s := range g.Slots {
+				slots[s.Slot] = s
+			}
+		}
+	}
+	return slots
+}
+
+// Where the workers' user can't get at the socket, that is said, and they serve
+// as any worker does.
+func TestLibraryWorkersThatMayNotPass(t *testing.T) {
+	t.Parallel()
+	program, port := needLibworker(t), servers.FreePort(t, nil)
+	s := flags("-n 2 --user nobody")
+	s.runtime = filepath.Join(t.TempDir(), "run") // folders of tests are closed
+	a := s.start(t, program, "-listen", fmt.Sprint(":", port)).serves(port, 2)
+	a.says("workers can't report their load, as their user may not pass to ")
+	for slot, pid := range a.settled(port, 2) {
+		a.prints(fmt.Sprintf("pid %d: steered false, group \"\", slot -1 of %d\n", pid, slot))
+	}
+	held := clients.Hold(t, local(port), 20)
+	a.expectEven(port, held)
+}
