@@ -27,23 +27,18 @@ import (
 // needLibworker builds testdata/libworker, beside the other programs.
 func needLibworker(t testing.TB) (path string) {
 	t.Helper()
-	p := needPrograms(t)
-	path = filepath.Join(filepath.Dir(p.sockdist), "libworker")
-	if err := buildLibworker(path); err != nil {
-		t.Fatal(err)
+	dir := filepath.Dir(needPrograms(t).sockdist)
+	libworker.Do(func() { libworkerFailed = build(filepath.Join(dir, "libworker"), "testdata/libworker/main.go") })
+	if libworkerFailed != nil {
+		t.Fatal(libworkerFailed)
 	}
-	return path
+	return filepath.Join(dir, "libworker")
 }
 
 var (
-	libworkerOnce  sync.Once
-	libworkerError error
+	libworker       sync.Once
+	libworkerFailed error
 )
-
-func buildLibworker(path string) error {
-	libworkerOnce.Do(func() { libworkerError = build(path, "testdata/libworker/main.go") })
-	return libworkerError
-}
 
 // kinds has a shell start another server in each slot: the words of a command,
 // by slot. The last one is for all further slots.
@@ -380,6 +375,45 @@ func TestFloodAtTheWorkersSocket(t *testing.T) {
 		a.reports(port, slot)
 	}
 	until(t, "the supervisor has as many descriptors as before", func() bool { return a.descriptors() <= before })
+}
+
+// A worker that does whatever it can to its supervisor harms nobody, and gets nothing
+// that isn't its own.
+func TestHostileWorker(t *testing.T) {
+	t.Parallel()
+	program, port := needLibworker(t), servers.FreePort(t, nil)
+	hostile := filepath.Join(filepath.Dir(program), "hostileworker")
+	if err := build(hostile, "testdata/hostileworker/main.go"); err != nil {
+		t.Fatal(err)
+	}
+	hold := filepath.Join(t.TempDir(), "go")
+	library := fmt.Sprintf("%s -listen :%d", program, port)
+	bad := fmt.Sprintf("sh -c 'while ! test -e %s; do sleep 0.1; done; exec %s -listen :%d'", hold, hostile, port)
+	a := flags("-n 3").start(t, kinds(library, library, bad)...)
+	for slot := range 2 {
+		until(t, "the slots are there", func() bool { _, there := a.mapped(port)[slot]; return there })
+		a.reports(port, slot)
+	}
+	before := a.descriptors()
+	if err := os.WriteFile(hold, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a.serves(port, 3)
+	load := startTraffic(t, clients.Client{}, local(port))
+	a.prints("\nhostile: done")
+	a.loses(port, 0)
+	a.report(port, 0, 6)
+	load.finish()
+	for line := range strings.Lines(read(a.output)) {
+		if strings.HasPrefix(line, "hostile: ") && line != "hostile: done\n" {
+			t.Error(line)
+		}
+	}
+	if text := read(a.log); strings.Contains(text, "hangs") {
+		t.Errorf("a false alarm:\n%s", text)
+	}
+	// One is the pidfd of the worker that wasn't there yet, others its output's.
+	until(t, "the supervisor has as many descriptors as before", func() bool { return a.descriptors() <= before+1 })
 }
 
 func (a *app) descriptors() int {
