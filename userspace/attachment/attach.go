@@ -17,8 +17,8 @@ import (
 // became of each group; for one address there are several where sockets of
 // both families listen. Nothing of a new group is left when it fails.
 //
-// Errors wrap ErrNobody, ErrUsers, ErrName, ErrApp, ErrAmbiguous and what the
-// package says of all errors.
+// Errors wrap ErrNobody, ErrUsers, ErrName, ErrApp, ErrLibrary, ErrAmbiguous and
+// what the package says of all errors.
 func Attach(ctx context.Context, host *loader.Host, o Options) (groups []Group, err error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -61,6 +61,8 @@ type known struct {
 	programs []uint32
 	// hidden is why it can't be told whose other programs are.
 	hidden error
+	// library tells that its workers publish their loads: a daemon looks after it.
+	library bool
 }
 
 // run works in the namespace, and keeps others from attaching and detaching.
@@ -149,6 +151,7 @@ func knownGroups(host *loader.Host, steerers map[uint64]uint32) (all []known, er
 			return nil, err
 		}
 		k := known{name: name, spec: g.Spec()}
+		k.library = slices.ContainsFunc(g.Progress(nil), func(p loader.Progress) bool { return p.Reports })
 		k.programs, k.hidden, err = programsOf(g, steering)
 		g.Close()
 		if err != nil {

@@ -20,6 +20,8 @@ var (
 	ErrName = errors.New("can't be the name")
 	// ErrApp: the group belongs to an app, which looks after it.
 	ErrApp = errors.New("it belongs to an app")
+	// ErrLibrary: the group's workers have joined by themselves, and a daemon looks after them.
+	ErrLibrary = errors.New("it is a library group")
 	// ErrAmbiguous: the address means groups that can't be told apart.
 	ErrAmbiguous = errors.New("ambiguous")
 

@@ -156,6 +156,9 @@ func stranger(id uint32) string {
 
 // refuseApp is for a group that somebody looks after.
 func refuseApp(g known) error {
+	if g.library {
+		return fmt.Errorf("group %s: %w of sockdist serve, which steers it already", g.name, ErrLibrary)
+	}
 	if g.spec.App == "" {
 		return nil
 	}

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/sockdist/sockdist/internal/clients"
 	"github.com/sockdist/sockdist/internal/netns"
+	"github.com/sockdist/sockdist/userspace/attachment"
+	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
 // listenShared makes a listener that a worker might bring.
@@ -222,4 +225,17 @@ func TestOpenRefuses(t *testing.T) {
 	late.Close()
 	w.open()
 	c.says("again")
+}
+
+// sockdist attach leaves a library group alone.
+func TestAttachRefuses(t *testing.T) {
+	w := newWorld(t)
+	w.worker()
+	address := sockets.Address{Host: w.config.Listen.Addr(), Port: w.config.Listen.Port()}
+	if _, err := attachment.Attach(t.Context(), w.host.Host, attachment.Options{Address: address}); !errors.Is(err, attachment.ErrLibrary) {
+		t.Errorf("attached: %v", err)
+	}
+	if p := w.slot(0); !p.Reports {
+		t.Errorf("%+v", p)
+	}
 }
