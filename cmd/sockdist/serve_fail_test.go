@@ -92,6 +92,12 @@ func TestServeTroubles(t *testing.T) {
 		!strings.Contains(errs, fmt.Sprintf("another sockdist serve runs (process %d)", s.pid())) {
 		t.Errorf("a second daemon: exit code %d, %s", code, errs)
 	}
+	// Nor has one with another runtime folder that wants the same socket.
+	second := newServed(t)
+	second.configure(fmt.Sprintf("socket: {path: %s}\nattach: {n: {address: \":1\"}}\n", filepath.Join(s.runtime, "control")))
+	if _, errs, code := second.sockdistVerb("serve", "--config", second.file); code != 1 || !strings.Contains(errs, "somebody answers at "+filepath.Join(s.runtime, "control")) {
+		t.Errorf("a second daemon at the socket: exit code %d, %s", code, errs)
+	}
 	// sockdist run doesn't take an app of the daemon.
 	if _, errs, code := s.sockdistVerb("run", "--name", s.web(), "--take-over", "--", s.worker); code != 1 || !strings.Contains(errs, "take the app out of its configuration") {
 		t.Errorf("run --take-over: exit code %d, %s", code, errs)

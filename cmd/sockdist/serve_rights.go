@@ -85,6 +85,7 @@ func (e *environment) settle(host *loader.Host, file *config.File, log *slog.Log
 	// Should bpffs be mounted, then now.
 	if release, err := host.Claim(context.Background()); err == nil {
 		release()
+		_ = host.Remove() // the claim made a folder
 	}
 	fulfil(e.dutyOfServe(file), log)
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sockdist/sockdist/internal/folder"
 	"github.com/sockdist/sockdist/userspace/config"
@@ -30,6 +31,7 @@ type desk struct {
 	mu     sync.Mutex
 	server *wire.Server
 	socket config.Socket // as it is
+	path   string        // where it is
 	old    sync.WaitGroup
 }
 
@@ -61,17 +63,36 @@ func (k *desk) open(file *config.File) error {
 			return fmt.Errorf("the control socket: %w", err)
 		}
 	}
+	if k.given == nil && k.isForeign(socket.Path) {
+		return fmt.Errorf("the control socket: somebody answers at %s already: take another path: %w", socket.Path, ErrRunning)
+	}
 	server, err := wire.Serve(socket.Path, o, handler{k.daemon})
 	if err != nil {
 		return fmt.Errorf("the control socket: %w", err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.path = socket.Path
 	if before := k.server; before != nil {
 		k.old.Go(func() { _ = before.Close() }) // it waits for the apply that we are in
 	}
 	k.server, k.socket = server, file.Socket
 	return nil
+}
+
+// isForeign tells whether somebody else takes requests there.
+func (k *desk) isForeign(path string) bool {
+	k.mu.Lock()
+	own := k.path == path
+	k.mu.Unlock()
+	if own {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	err := wire.Call(ctx, path, wire.Request{Verb: wire.Ping}, nil)
+	var refused *wire.Refusal
+	return err == nil || errors.As(err, &refused) || errors.Is(err, context.DeadlineExceeded)
 }
 
 func defaultGroup() int {
