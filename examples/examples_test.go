@@ -4,25 +4,27 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/sockdist/sockdist/internal/privilege"
 	"github.com/sockdist/sockdist/internal/servers"
 )
 
-var all = []struct {
-	name      string
-	folder    string
-	flags     []string
-	newClient func(string) client
-}{
-	{"nethttp", "nethttp", nil, newHTTP},
-	{"http2", "http2", nil, newHTTP2},
-	{"h2c", "http2", []string{"-h2c"}, newH2C},
-	{"grpc", "grpc", nil, newGRPC},
-	{"websocket", "websocket", nil, newWS},
-	{"fasthttp", "fasthttp", nil, newHTTP},
+type example struct {
+	name       string
+	folder     string
+	flags      []string
+	newClient  func(string) client
+	rebalances bool
+}
+
+var all = []example{
+	{"nethttp", "nethttp", nil, newHTTP, false},
+	{"http2", "http2", nil, newHTTP2, true},
+	{"h2c", "http2", []string{"-h2c"}, newH2C, true},
+	{"grpc", "grpc", nil, newGRPC, true},
+	{"websocket", "websocket", nil, newWS, true},
+	{"fasthttp", "fasthttp", nil, newHTTP, false},
 }
 
 // Without sockdist an example is an ordinary server. On SIGTERM it answers all
@@ -53,24 +55,12 @@ func TestServe(t *testing.T) {
 	sockdist := build(t, "..", "./cmd/sockdist")
 	for _, e := range all {
 		t.Run(e.name, func(t *testing.T) {
-			w := newWorld(t, sockdist)
-			address := fmt.Sprintf("127.0.0.1:%d", servers.FreePort(t, nil))
-			config := filepath.Join(t.TempDir(), "sockdist.yaml")
-			text := fmt.Sprintf("groups: {example: {listen: %q, users: [root]}}\n", address)
-			if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			start(t, w.command("serve", "--config", config))
-			var workers []*process
-			for range 2 {
-				cmd := exec.Command(build(t, ".", "./"+e.folder), append(e.flags, "-listen", address)...)
-				cmd.Env = append(os.Environ(), "SOCKDIST_SOCKET="+filepath.Join(w.runtime, "control"))
-				workers = append(workers, start(t, cmd))
-			}
-			await(t, "two workers", func() bool { return w.live("example", 0) == 2 })
-			l := startLoad(t, address, e.newClient)
+			g := newGroup(t, sockdist, e)
+			workers := []*process{g.start(), g.start()}
+			await(t, "two workers", func() bool { return g.live(group, 0) == 2 })
+			l := startLoad(t, g.address, e.newClient)
 			l.await(t, 200)
-			if !l.failed() && w.live("example", 1) != 2 {
+			if !l.failed() && g.live(group, 1) != 2 {
 				t.Error("not both workers are picked")
 			}
 			workers[0].terminate()
@@ -78,10 +68,36 @@ func TestServe(t *testing.T) {
 			for _, err := range l.finish() {
 				t.Errorf("lost: %v", err)
 			}
-			if n := w.live("example", 0); n != 1 {
+			if n := g.live(group, 0); n != 1 {
 				t.Errorf("%d workers are live, want the one that stays", n)
 			}
 			workers[1].terminate()
+		})
+	}
+}
+
+// A worker that came late gets some of the kept connections, where the example
+// rebalances, and no client notices.
+func TestRebalance(t *testing.T) {
+	privilege.Require(t)
+	sockdist := build(t, "..", "./cmd/sockdist")
+	for _, e := range all {
+		if !e.rebalances {
+			continue
+		}
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			g := newGroup(t, sockdist, e)
+			g.start()
+			await(t, "a worker", func() bool { return g.live(group, 0) == 1 })
+			l := startLoad(t, g.address, e.newClient)
+			l.await(t, 200)
+			g.start()
+			await(t, "two workers that both have connections", func() bool { return g.live(group, 2) == 2 || l.failed() })
+			l.await(t, 200)
+			for _, err := range l.finish() {
+				t.Errorf("lost: %v", err)
+			}
 		})
 	}
 }

@@ -180,10 +180,7 @@ func (r *reader) run(b block) {
 		cmd := exec.Command("bash", "-c", `sudo() { exec "$@"; }; `+text)
 		cmd.Dir, cmd.Env = r.folder, r.env
 		r.daemons = append(r.daemons, start(r.t, cmd))
-		await(r.t, "the daemon's socket", func() bool {
-			_, err := os.Stat(filepath.Join(r.runtime, "control"))
-			return err == nil
-		})
+		awaitServing(r.t, r.daemons[0])
 	case "root, three workers":
 		await(r.t, "three workers in status", func() bool { return strings.Count(r.root.do(text), " live ") == 3 })
 	case "worker, three answer":

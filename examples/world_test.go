@@ -2,11 +2,14 @@ package examples
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/sockdist/sockdist/internal/servers"
 	"github.com/sockdist/sockdist/loader"
 )
 
@@ -83,4 +86,45 @@ func (w *world) live(of string, picks int) (n int) {
 		}
 	}
 	return n
+}
+
+// group is the name of every library group here.
+const group = "example"
+
+// A served is a group of sockdist serve for workers of one example.
+type served struct {
+	*world
+	t       testing.TB
+	address string
+	command []string
+}
+
+func newGroup(t testing.TB, sockdist string, e example) *served {
+	t.Helper()
+	g := &served{world: newWorld(t, sockdist), t: t, address: fmt.Sprintf("127.0.0.1:%d", servers.FreePort(t, nil))}
+	g.command = append([]string{build(t, ".", "./"+e.folder), "-listen", g.address}, e.flags...)
+	config := filepath.Join(t.TempDir(), "sockdist.yaml")
+	text := fmt.Sprintf("groups: {%s: {listen: %q, users: [root]}}\n", group, g.address)
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	awaitServing(t, start(t, g.world.command("serve", "--config", config)))
+	return g
+}
+
+// awaitServing waits until a daemon has opened what it is to serve.
+func awaitServing(t testing.TB, daemon *process) {
+	t.Helper()
+	await(t, "a daemon that serves", func() bool {
+		text, err := os.ReadFile(daemon.output)
+		return err == nil && strings.Contains(string(text), "serving: ")
+	})
+}
+
+// start starts a worker.
+func (g *served) start() *process {
+	g.t.Helper()
+	cmd := exec.Command(g.command[0], g.command[1:]...)
+	cmd.Env = append(os.Environ(), "SOCKDIST_SOCKET="+filepath.Join(g.runtime, "control"))
+	return start(g.t, cmd)
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/sockdist/sockdist/userspace/worker"
 	"github.com/sockdist/sockdist/userspace/worker/grpcworker"
 )
 
@@ -22,8 +23,10 @@ func main() {
 
 	server := grpc.NewServer(grpcworker.ServerOptions(nil)...) // they count RPCs, the load of this worker
 	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
-	// It joins its group, serves until SIGTERM, and ends when all RPCs did.
-	if err := grpcworker.Run(context.Background(), *listen, server); err != nil {
+	// It joins its group, serves until SIGTERM, and ends when all RPCs did. A client
+	// sends all through one connection: with too much of that, it is asked to come
+	// again, by GOAWAY.
+	if err := grpcworker.Run(context.Background(), *listen, server, worker.WithRebalance(worker.Rebalance{})); err != nil {
 		log.Fatal(err)
 	}
 }
