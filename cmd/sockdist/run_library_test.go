@@ -262,7 +262,7 @@ func TestLibraryWorkerDrains(t *testing.T) {
 func TestLibraryWorkersAreReloaded(t *testing.T) {
 	t.Parallel()
 	program, port := needLibworker(t), servers.FreePort(t, nil)
-	a := flags("-n 3").start(t, program, "-listen", fmt.Sprint(":", port)).serves(port, 3)
+	a := flags("-n 3 --hang-after 10s").start(t, program, "-listen", fmt.Sprint(":", port)).serves(port, 3)
 	before := a.settled(port, 3)
 	load := startTraffic(t, clients.Client{}, local(port))
 	a.verb("reload", a.name)
@@ -389,7 +389,7 @@ func TestHostileWorker(t *testing.T) {
 	hold := filepath.Join(t.TempDir(), "go")
 	library := fmt.Sprintf("%s -listen :%d", program, port)
 	bad := fmt.Sprintf("sh -c 'while ! test -e %s; do sleep 0.1; done; exec %s -listen :%d'", hold, hostile, port)
-	a := flags("-n 3").start(t, kinds(library, library, bad)...)
+	a := flags("-n 3 --hang-after 10s").start(t, kinds(library, library, bad)...)
 	for slot := range 2 {
 		until(t, "the slots are there", func() bool { _, there := a.mapped(port)[slot]; return there })
 		a.reports(port, slot)
