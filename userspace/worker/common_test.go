@@ -38,7 +38,7 @@ func (o output) Write(text []byte) (int, error) {
 // eventually waits for a condition, as long as any machine may need.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(90 * time.Second)
 	for !holds() {
 		if time.Now().After(deadline) {
 			t.Fatalf("it never came true that %s", what)

@@ -41,6 +41,10 @@
 //	SOCKDIST_GROUP    the group to join, by its name. Without it the address that is
 //	                  listened at decides.
 //
+// Start the daemon before its workers, or have systemd listen at the control socket: a
+// worker that finds nobody there takes the address for itself, and a daemon of another user
+// can't make the group as long as it does.
+//
 // # Load
 //
 // A worker's score is (connections + pending + load) / weight. The kernel counts
@@ -65,7 +69,8 @@
 //
 //   - A goroutine of the library was woken up, went to the end of the scheduler's queue
 //     and came to its turn.
-//   - Connections don't wait in the accept queue for more than a second while none is accepted.
+//   - Connections don't wait in the accept queue for more than a second while none is
+//     accepted.
 //   - With [WithStall]: if requests are in flight, one was finished or a connection
 //     accepted within that time.
 //

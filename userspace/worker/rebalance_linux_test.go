@@ -118,13 +118,12 @@ func TestRebalance(t *testing.T) {
 			if got := c.busiest(time.Second); got < 1.5 {
 				t.Errorf("the busiest worker has %.2f of its share: there is nothing to rebalance", got)
 			}
-			eventually(t, "each worker has about its share", func() bool { return c.busiest(2*time.Second) < 1.3 })
-			before := c.dialled.Load()
-			if got := c.busiest(6 * time.Second); got > 1.4 {
-				t.Errorf("the busiest worker has %.2f of its share again", got)
-			}
-			if moved := c.dialled.Load() - before; moved > 12 {
-				t.Errorf("%d connections moved in 6 s, though all was well", moved)
+			eventually(t, "each worker has about its share, and hardly any connection moves", func() bool {
+				before := c.dialled.Load()
+				return c.busiest(5*time.Second) < 1.3 && c.dialled.Load()-before <= 2
+			})
+			if got := c.dialled.Load(); got < 42 || got > 120 {
+				t.Errorf("%d connections were made by 40 clients", got)
 			}
 		})
 	}
