@@ -154,3 +154,45 @@ func TestNothingAfterError(t *testing.T) {
 		t.Error("it says that it asks")
 	}
 }
+
+// Whatever is written, and however it is cut: nothing of it is changed, and at most
+// one GOAWAY is put in.
+func FuzzWrite(f *testing.F) {
+	f.Add(script(rand.New(rand.NewPCG(1, 1)), 5), []byte{9, 1, 100, 8}, byte(2))
+	f.Add([]byte("\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x05\x01\x00"), []byte{3}, byte(0))
+	f.Add([]byte("\x16\x03\x03\x00\x7a"), []byte{1}, byte(1))
+	f.Fuzz(func(t *testing.T, text, cuts []byte, ask byte) {
+		out := &sink{}
+		c := &conn{Conn: out}
+		rest := text
+		for i := 0; len(rest) > 0; i++ {
+			if i == int(ask) {
+				c.leave()
+			}
+			n := len(rest)
+			if i < len(cuts) {
+				n = min(n, int(cuts[i]))
+			}
+			if wrote, err := c.Write(rest[:n]); err != nil || wrote != n {
+				t.Fatalf("%d, %v; want %d", wrote, err, n)
+			}
+			rest = rest[n:]
+		}
+		got := out.Bytes()
+		if c.asked {
+			at := bytes.Index(got, goAway)
+			for at >= 0 && !bytes.Equal(append(bytes.Clone(got[:at]), got[at+len(goAway):]...), text) {
+				next := bytes.Index(got[at+1:], goAway) // the server's own may be there, too
+				if next < 0 {
+					t.Fatal("what was written isn't there")
+				}
+				at += 1 + next
+			}
+			if at < 0 {
+				t.Fatal("no GOAWAY")
+			}
+		} else if !bytes.Equal(got, text) {
+			t.Fatal("what was written isn't there")
+		}
+	})
+}
