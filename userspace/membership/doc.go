@@ -19,6 +19,16 @@
 // may serve on. What waits in the queue of a listener that closes is moved by
 // the kernel to the others.
 //
+// A handshake that ends in the very moment in which its listener closes is reset
+// by the kernel. So a worker that leaves drains first: the reply to [wire.Drain]
+// comes when nothing is under way to it any more, or after a second. Then
+// it serves its queue out, closes, and quits.
+//
+// A process that has died leaves its listener behind if somebody else holds it,
+// such as a process that it forked. Nobody is picked for it from then on, and
+// unless that process joins with it within seconds, the listener is shut, for its
+// queue to move.
+//
 // # With no workers
 //
 // the kernel refuses connections to the address, but nobody else can take it: a
@@ -52,7 +62,10 @@
 //     sees that connections come without picks, in a second or so, or somebody
 //     joins: then the program is attached again. It can't attach one of its own:
 //     the listener's filters are locked (SO_LOCK_FILTER, which its connections
-//     inherit).
+//     inherit);
+//   - freeze the loads (BPF_MAP_FREEZE), if it is the only one that has them: while
+//     no daemon runs and no other worker has mapped them. Then the group can't be
+//     opened any more, until its pins are removed.
 //
 // It can't read or change other groups, the counters, or programs.
 package membership
