@@ -16,6 +16,9 @@ const runtimeVariable = "SOCKDIST_RUNTIME_DIR"
 
 // ask has the supervisor of an app do something, and shows how it goes.
 func (e *environment) ask(ctx context.Context, app string, request wire.Request) error {
+	if strings.Contains(app, "/") { // it would name another folder's socket
+		return usagef("%s: %q can't be the name of an app", request.Verb, app)
+	}
 	say := func(text string) { fmt.Fprintf(e.out, "%s: %s\n", app, text) }
 	err := wire.Call(ctx, control.Socket(e.getenv(runtimeVariable), app), request, say)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, wire.ErrNobody) {

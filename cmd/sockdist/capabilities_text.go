@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,29 +14,36 @@ func addRights(verb *cobra.Command) {
 	}
 }
 
-// rightsText lists the capabilities of a verb, "" if it takes none.
-func rightsText(verb string) string {
-	type line struct {
-		when    condition
-		without string
-	}
-	var lines []line
-	names := make(map[line][]string)
+// A rightLine is a line of the help: capabilities that belong together.
+type rightLine struct {
+	when    condition
+	without string
+	names   []string
+}
+
+func linesOfRights(verb string) (lines []rightLine) {
 	for _, r := range rightsOf[verb] {
-		l := line{r.when, r.without}
-		if names[l] == nil {
-			lines = append(lines, l)
+		i := slices.IndexFunc(lines, func(l rightLine) bool { return l.when == r.when && l.without == r.without })
+		if i < 0 {
+			i = len(lines)
+			lines = append(lines, rightLine{when: r.when, without: r.without})
 		}
 		for _, n := range r.work.Needs() {
-			names[l] = append(names[l], n.String())
+			lines[i].names = addOnce(lines[i].names, n.String())
 		}
 	}
+	return lines
+}
+
+// rightsText lists the capabilities of a verb, "" if it takes none.
+func rightsText(verb string) string {
+	lines := linesOfRights(verb)
 	if len(lines) == 0 {
 		return ""
 	}
 	text := "Root has what it takes; others need these capabilities:\n"
 	for _, l := range lines {
-		item := strings.Join(names[l], ", ")
+		item := strings.Join(l.names, ", ")
 		if l.when != always {
 			item += " " + string(l.when)
 		}
