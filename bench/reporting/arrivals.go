@@ -29,7 +29,7 @@ type plan struct {
 }
 
 // plans are the connections of a load, in the order in which they come. The
-// population is there from the begin.
+// population is there after the warm-up.
 func plans(kinds []kind, length time.Duration, random *rand.Rand) (all []plan) {
 	for i := range kinds {
 		k := &kinds[i]
@@ -39,9 +39,8 @@ func plans(kinds []kind, length time.Duration, random *rand.Rand) (all []plan) {
 			}
 			continue
 		}
-		// The first come within a moment, as after a start.
 		for range int(math.Round(k.alive)) {
-			all = append(all, k.plan(time.Duration(random.Int64N(int64(200*time.Millisecond))), length, random))
+			all = append(all, k.plan(time.Duration(random.Int64N(int64(warm))), length, random))
 		}
 		births := k.alive / k.life.Seconds()
 		for at := after(births, random); at < length; at += after(births, random) {

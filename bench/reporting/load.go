@@ -50,12 +50,17 @@ func (r *record) all() *hdrhistogram.Histogram {
 	return sum
 }
 
-// applyLoad does what a seed plans, and returns when all is answered.
+// warm is how long a load goes on before it is recorded: in that time, the
+// population of kept connections comes together.
+const warm = time.Second
+
+// applyLoad does what a seed plans, and returns when all is answered. Requests
+// count that are due in the length, after the warm-up.
 func applyLoad(ctx context.Context, address string, kinds []kind, length time.Duration, seed uint64) *record {
 	r := newRecord(kinds)
 	var running sync.WaitGroup
 	begin := time.Now()
-	for _, p := range plans(kinds, length, rand.New(rand.NewPCG(seed, 0))) {
+	for _, p := range plans(kinds, warm+length, rand.New(rand.NewPCG(seed, 0))) {
 		if !until(ctx, begin.Add(p.due[0])) {
 			break
 		}
@@ -83,7 +88,9 @@ func (r *record) connection(ctx context.Context, address string, p plan, begin t
 		free <- struct{}{}
 		running.Go(func() {
 			worker, err := c.ask(p.kind.cost)
-			r.add(p.kind, worker, time.Since(at), err)
+			if due >= warm || err != nil {
+				r.add(p.kind, worker, time.Since(at), err)
+			}
 			<-free
 		})
 	}

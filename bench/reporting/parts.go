@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// Figures of the loads: a worker's core is busy for 60 % of the time, on
-// average, so that balance matters and there is something to be balanced.
+// Figures of the loads: a worker's core is busy for half of the time, on
+// average, and four heavy connections at once fill it.
 const (
-	lightCost = 200.0           // microseconds
-	heavyCost = 100 * lightCost // of which few requests fill a core
+	lightCost = 200.0 // microseconds
+	heavyCost = 100 * lightCost
 	lifetime  = 1500 * time.Millisecond
 )
 
-// mixed is kept connections of two kinds, as many of each as so many workers can serve:
-// per worker 25 light ones and 2 heavy ones at a time.
+// mixed is kept connections of two kinds: for each worker, 25 light ones and 2
+// heavy ones at a time.
 func mixed(workers int) []kind {
 	n := float64(workers)
 	return []kind{
-		{name: "light", alive: 25 * n, life: lifetime, rate: 20, cost: lightCost},
+		{name: "light", alive: 25 * n, life: lifetime, rate: 10, cost: lightCost},
 		{name: "heavy", alive: 2 * n, life: lifetime, rate: 10, cost: heavyCost},
 	}
 }
