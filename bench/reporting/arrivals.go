@@ -29,7 +29,7 @@ type plan struct {
 }
 
 // plans are the connections of a load, in the order in which they come. The
-// population is there after the warm-up.
+// population is there from the begin, nearly.
 func plans(kinds []kind, length time.Duration, random *rand.Rand) (all []plan) {
 	for i := range kinds {
 		k := &kinds[i]
@@ -40,7 +40,7 @@ func plans(kinds []kind, length time.Duration, random *rand.Rand) (all []plan) {
 			continue
 		}
 		for range int(math.Round(k.alive)) {
-			all = append(all, k.plan(time.Duration(random.Int64N(int64(warm))), length, random))
+			all = append(all, k.plan(time.Duration(random.Int64N(int64(200*time.Millisecond))), length, random))
 		}
 		births := k.alive / k.life.Seconds()
 		for at := after(births, random); at < length; at += after(births, random) {

@@ -50,9 +50,9 @@ func (r *record) all() *hdrhistogram.Histogram {
 	return sum
 }
 
-// warm is how long a load goes on before it is recorded: in that time, the
-// population of kept connections comes together.
-const warm = time.Second
+// warm is how long a load goes on before it is recorded. In that time most of the
+// connections have gone that came before there was anything to report.
+const warm = lifetime
 
 // applyLoad does what a seed plans, and returns when all is answered. Requests
 // count that are due in the length, after the warm-up.

@@ -10,7 +10,7 @@ import (
 const (
 	lightCost = 200.0 // microseconds
 	heavyCost = 100 * lightCost
-	lifetime  = 1500 * time.Millisecond
+	lifetime  = time.Second // of a kept connection, on average
 )
 
 // mixed is kept connections of two kinds: for each worker, 25 light ones and 2

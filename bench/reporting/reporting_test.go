@@ -58,9 +58,8 @@ func TestPlans(t *testing.T) {
 		}
 		requests[p.kind.name] += float64(len(p.due))
 	}
-	// 50 alive with 20 requests a second, and the request that each comes with; a
-	// first half a second without all of the population.
-	for name, want := range map[string]float64{"kept": (length.Seconds() - 0.5) * 50 * 21, "single": length.Seconds() * 200} {
+	// 50 alive with 20 requests a second, and the request that each comes with.
+	for name, want := range map[string]float64{"kept": length.Seconds() * 50 * 21, "single": length.Seconds() * 200} {
 		if got := requests[name]; math.Abs(got/want-1) > 0.15 {
 			t.Errorf("%s: %.0f requests, want about %.0f", name, got, want)
 		}
