@@ -40,7 +40,7 @@ func report(env *environment, err error) int {
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintln(env.err, "sockdist:", oneLine(err))
+	fmt.Fprintln(env.err, "sockdist:", printable(oneLine(err)))
 	if lines := lastWords(err); len(lines) > 0 {
 		for _, line := range lines { // a worker's, who could have the terminal do things
 			fmt.Fprintln(env.err, "  "+printable(line))

@@ -122,3 +122,28 @@ func TestEveryVerbHasRights(t *testing.T) {
 		}
 	}
 }
+
+// The units give what the verbs need, in all of their situations but those that
+// an operator adds for himself.
+func TestUnitsGiveWhatIsNeeded(t *testing.T) {
+	for unit, wanted := range map[string][]capabilities.Capability{
+		"sockdist@.service": needs("run", withUser),
+		"sockdist.service":  needs("serve", withApps, withUser, withGroups, withLowPorts, withOwner),
+	} {
+		text, err := os.ReadFile("../../packaging/systemd/" + unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var given []string
+		for line := range strings.Lines(string(text)) {
+			if set, found := strings.CutPrefix(line, "CapabilityBoundingSet="); found {
+				given = append(given, strings.Fields(set)...)
+			}
+		}
+		for _, c := range wanted {
+			if !slices.Contains(given, c.String()) {
+				t.Errorf("%s lacks %s", unit, c)
+			}
+		}
+	}
+}

@@ -33,7 +33,8 @@ func (o Options) listen(path string) (*net.UnixListener, func(), error) {
 	if err := replace(path); err != nil {
 		return nil, nil, err
 	}
-	// Nobody can connect before the mode and the owner are right.
+	// Nobody can connect before the mode is right, and before the owner is, none
+	// but who is in our own group.
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		if failed := raw.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0) }); failed != nil {
 			return failed
