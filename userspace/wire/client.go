@@ -16,8 +16,9 @@ var (
 )
 
 const (
-	// busyPatience is how long a client tries again while the server is busy.
-	busyPatience = 5 * time.Second
+	// busyPatience is how long a client tries again while the server is busy:
+	// longer than silent clients have their places.
+	busyPatience = 15 * time.Second
 	busyPause    = 50 * time.Millisecond
 )
 

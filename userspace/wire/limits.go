@@ -11,7 +11,8 @@ import (
 // is taken for 0. Root, and the user that the server runs as, have places of
 // their own, as many as all others together, and no share of them is too large.
 type Limits struct {
-	// Clients with one request are served at once; default 64, and 16 of one user.
+	// Clients with one request are served at once; default 128, and 32 of one user.
+	// One that begins a session is among them until it has joined.
 	Clients, ClientsPerUser int
 	// Sessions there are at once; default 4096 (fewer if this process may have
 	// few descriptors), and 1024 of one user.
@@ -34,7 +35,7 @@ func (l *Limits) complete() {
 		is       *int
 		standard int
 	}{
-		{&l.Clients, 64}, {&l.ClientsPerUser, 16}, {&l.Sessions, sessions}, {&l.SessionsPerUser, 1024}, {&l.Rate, 500},
+		{&l.Clients, 128}, {&l.ClientsPerUser, 32}, {&l.Sessions, sessions}, {&l.SessionsPerUser, 1024}, {&l.Rate, 500},
 	} {
 		if *limit.is == 0 {
 			*limit.is = limit.standard

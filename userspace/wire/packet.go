@@ -34,6 +34,17 @@ func send(conn *net.UnixConn, message any, files ...*os.File) error {
 	})
 }
 
+// sendNow sends a packet if there is room for it, and waits for nothing.
+func sendNow(conn *net.UnixConn, message any) error {
+	text, err := json.Marshal(message)
+	if err != nil {
+		return err
+	}
+	return control(conn, func(fd int) error {
+		return unix.Sendmsg(fd, text, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	})
+}
+
 // withFDs calls f with the files' descriptors. [os.File.Fd] would make
 // them block, for all who share them.
 func withFDs(files []*os.File, fds []int, f func(fds []int) error) error {
@@ -177,5 +188,5 @@ type errVersion int
 
 func (v errVersion) Error() string {
 	return fmt.Sprintf("the supervisor speaks version %d of the protocol, the request is of version %d: "+
-		"use the sockdist that the app was started with", Version, int(v))
+		"use the sockdist that the app was started with, or a worker library of its release", Version, int(v))
 }

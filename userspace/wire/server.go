@@ -101,8 +101,7 @@ func (s *Server) admit(conn *net.UnixConn) {
 
 // turnAway has one try at telling why.
 func (s *Server) turnAway(conn *net.UnixConn, why string) {
-	_ = conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
-	_ = send(conn, Reply{Version: Version, Done: true, Error: why, Busy: true})
+	_ = sendNow(conn, Reply{Version: Version, Done: true, Error: why, Busy: true})
 	conn.Close()
 }
 

@@ -209,7 +209,7 @@ func TestHostileClients(t *testing.T) {
 		})
 	}
 	// More than are served at once, most of them silent, and some gone already.
-	for i := range 200 {
+	for i := range 400 {
 		conn, err := dial(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
