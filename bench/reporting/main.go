@@ -81,7 +81,7 @@ func parse(args []string) (o options, err error) {
 	workers := flags.String("workers", "4", "numbers of workers, 2 to 64, by commas; rebalance always has 2 and 4")
 	flags.IntVar(&o.rounds, "rounds", 0, "rounds, 1 or more (default 3, with -quick 1)")
 	flags.DurationVar(&o.length, "length", 0, "of each load, after a second of warm-up (default 2.5s, with -quick 1s)")
-	flags.DurationVar(&o.settle, "settle", 0, "of rebalance, before the scale and after it (default 20s, with -quick 6s)")
+	flags.DurationVar(&o.settle, "settle", 0, "of rebalance, before the scale and after it (default 15s, with -quick 6s)")
 	flags.Uint64Var(&o.seed, "seed", 1, "decides the arrivals")
 	flags.StringVar(&o.out, "o", "reporting.json", "file for the results as JSON; empty: none")
 	flags.StringVar(&o.sockdist, "sockdist", "", "the sockdist to measure with (default: built from this module)")
@@ -110,7 +110,7 @@ func parse(args []string) (o options, err error) {
 
 // fill gives what isn't set its default.
 func (o *options) fill(quick bool) {
-	rounds, length, settle := 3, 2500*time.Millisecond, 20*time.Second
+	rounds, length, settle := 3, 2500*time.Millisecond, 15*time.Second
 	if quick {
 		rounds, length, settle = 1, time.Second, 6*time.Second
 	}
