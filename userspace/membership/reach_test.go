@@ -212,7 +212,7 @@ func tryMemory(loads int, say func(string, error)) {
 		say(what, err)
 	}
 	_, err := unix.Mmap(loads, 0, page, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_SHARED)
-	say("map the loads as code", err)
+	say("may map the loads as code, as some kernels allow", err)
 }
 
 // The numbers of <linux/bpf.h>.

@@ -323,6 +323,9 @@ func (w *world) until(what string, condition func() bool) {
 func (w *world) load(l ledger.Load) *ledger.Run {
 	w.t.Helper()
 	l.Server = w.config.Listen
+	if l.Timeout == 0 {
+		l.Timeout = patience // the machine may be slow
+	}
 	r, err := ledger.Start(l)
 	w.must(err)
 	w.t.Cleanup(func() { r.Finish() })
