@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sockdist/sockdist/internal/clients"
+	"github.com/sockdist/sockdist/internal/ledger"
 	"github.com/sockdist/sockdist/internal/privilege"
 	"github.com/sockdist/sockdist/internal/servers"
 	"github.com/sockdist/sockdist/loader"
@@ -28,7 +30,7 @@ import (
 func needLibworker(t testing.TB) (path string) {
 	t.Helper()
 	dir := filepath.Dir(needPrograms(t).sockdist)
-	libworker.Do(func() { libworkerFailed = build(filepath.Join(dir, "libworker"), "testdata/libworker/main.go") })
+	libworker.Do(func() { libworkerFailed = build(filepath.Join(dir, "libworker"), "./testdata/libworker") })
 	if libworkerFailed != nil {
 		t.Fatal(libworkerFailed)
 	}
@@ -222,6 +224,47 @@ func TestLibraryWorkersJoinAgain(t *testing.T) {
 	held.Close()
 }
 
+// Not one connection is lost when supervisors die, and by reloads and scale steps; and by
+// the death of a worker only those that it had accepted.
+func TestLibraryWorkersLoseNothing(t *testing.T) {
+	t.Parallel()
+	program, c := needLibworker(t), deaths()
+	b := &booked{port: servers.FreePort(t, nil), workers: 3, records: t.TempDir(), seed: seed(t), numbers: 1}
+	b.random = rand.New(rand.NewPCG(b.seed, 0))
+	s := flags("-n 3 --log plain")
+	s.env = []string{ledger.FolderVariable + "=" + b.records}
+	b.app = s.start(t, program, "-listen", fmt.Sprint(":", b.port)).serves(b.port, 3)
+	workers := b.changed(3)
+	b.hold(c.held, ledger.Held{})
+	load := b.load(c.rate, ledger.Held{})
+	for range c.turns {
+		b.dies()
+		expectKept(t, workers, b.changed(3))
+	}
+	b.finish(load)
+	b.expectExact()
+	b.expectNoneLost()
+
+	load = b.load(c.rate, ledger.Held{})
+	b.verb("reload", b.name)
+	expectReplaced(t, workers, b.changed(3))
+	b.verb("scale", b.name, "5")
+	b.changed(5)
+	b.verb("scale", b.name, "3")
+	b.changed(3)
+	b.finish(load)
+	b.expectNoneLost()
+
+	load = b.load(c.rate, ledger.Held{})
+	b.losesAWorker()
+	b.finish(load)
+	book, _ := b.settle()
+	b.expectOnlyKilledLost(book)
+	for slot := range b.changed(3) {
+		b.reports(b.port, slot)
+	}
+}
+
 // A worker's own drain is its own: the supervisor, and the next one, have it serve on.
 func TestLibraryWorkerDrains(t *testing.T) {
 	t.Parallel()
@@ -383,7 +426,7 @@ func TestHostileWorker(t *testing.T) {
 	t.Parallel()
 	program, port := needLibworker(t), servers.FreePort(t, nil)
 	hostile := filepath.Join(filepath.Dir(program), "hostileworker")
-	if err := build(hostile, "testdata/hostileworker/main.go"); err != nil {
+	if err := build(hostile, "./testdata/hostileworker"); err != nil {
 		t.Fatal(err)
 	}
 	hold := filepath.Join(t.TempDir(), "go")

@@ -31,8 +31,11 @@ func main() {
 	}
 	fmt.Printf("pid %d: steered %v, group %q, slot %d of %s\n", os.Getpid(), l.Steered(), l.Group(), l.Slot(), os.Getenv("SOCKDIST_SLOT"))
 	go obey(l, signals)
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, os.Getpid(), os.Getenv("SOCKDIST_SLOT"))
+	b := openBooks()
+	server := &http.Server{ConnState: b.accepted, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.URL.Path[1:]
+		b.record('N', r.RemoteAddr, " "+id)
+		fmt.Fprintln(w, os.Getpid(), os.Getenv("SOCKDIST_SLOT"), id)
 	})}
 	if err := l.Run(context.Background(), server); err != nil {
 		log.Fatal(err)
