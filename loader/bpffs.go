@@ -30,7 +30,21 @@ func pinFolder(dir string) (string, error) {
 	if mount == "" {
 		mount = bpffsDefault
 	}
-	return filepath.Join(mount, "sockdist"), nil
+	dir = filepath.Join(mount, "sockdist")
+	return dir, refuseOthers(mount, dir)
+}
+
+// refuseOthers is for a bpffs in which everybody may make folders, as one that
+// was mounted without a mode. There, somebody may have made ours.
+func refuseOthers(mount, dir string) error {
+	var above, own unix.Stat_t
+	if unix.Stat(mount, &above) != nil || above.Mode&0o002 == 0 || unix.Lstat(dir, &own) != nil {
+		return nil
+	}
+	if own.Uid != 0 && int(own.Uid) != os.Geteuid() {
+		return fmt.Errorf("pin folder %s was made by user %d, as %s lets everybody: remove it, and chmod 0700 %[3]s: %w", dir, own.Uid, mount, fs.ErrExist)
+	}
+	return nil
 }
 
 // mountBPFFS mounts bpffs where a pin folder of the machine needs it and nobody did.

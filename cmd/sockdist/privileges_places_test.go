@@ -3,10 +3,12 @@ package main_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/sockdist/sockdist/internal/privilege"
 	"github.com/sockdist/sockdist/internal/servers"
 )
 
@@ -145,5 +147,36 @@ func TestRelayHasNoRights(t *testing.T) {
 	}
 	if o := a.end(true); !o.fine {
 		t.Errorf("exit code %d, said\n%s", o.code, o.said)
+	}
+}
+
+// Where bpffs is open to all, another user may have made the pin folder before
+// root: it isn't used.
+func TestOthersPinFolder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pins := w.pins
+	w.pins = ""
+	defer func() { w.pins = pins }()
+	w.server(nobody)
+	for name, c := range map[string]struct {
+		mode, maker string
+		fine        bool
+	}{
+		"open, another's": {"1777", "65534", false},
+		"open, root's":    {"1777", "0", true},
+		"closed":          {"0700", "0", true},
+	} {
+		cmd := w.command(actor{has: whole(t)}, "attach", w.address())
+		script := `while umount -t bpf -a && grep -q " - bpf " /proc/self/mountinfo; do :; done
+mount -t bpf -o mode=$1 bpf /sys/fs/bpf && setpriv --reuid $2 --clear-groups mkdir /sys/fs/bpf/sockdist && shift 2 || exit 77
+"$@"; code=$?
+[ $code = 0 ] && "$1" detach --all >&2
+exit $code`
+		o := w.finish(w.dress(exec.Command(privilege.Tool(t, "unshare"), append([]string{
+			"--mount", "--propagation", "private", "sh", "-c", script, "sh", c.mode, c.maker}, cmd.Args...)...)))
+		if o.fine != c.fine || !c.fine && !strings.Contains(o.said, "was made by user 65534") {
+			t.Errorf("%s: exit code %d, said %s", name, o.code, o.said)
+		}
 	}
 }
