@@ -5,16 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sockdist/sockdist/userspace/config"
 	"github.com/sockdist/sockdist/userspace/control"
-	"github.com/sockdist/sockdist/userspace/control/output"
 )
 
 const (
@@ -201,25 +196,6 @@ func (a *app) noteStart(t *attempt, settings config.App) {
 	}
 }
 
-// supervisor makes one. Nothing is touched.
-func (a *app) supervisor(settings config.App) (*control.Supervisor, Kernel, error) {
-	meant, faults := settings.Read(a.name)
-	if len(faults) > 0 {
-		return nil, nil, fmt.Errorf("%s: %w", faults[0].Key, faults[0].Err)
-	}
-	o := a.daemon.options
-	c := meant.Config
-	c.Managed, c.Manager, c.Logger, c.RuntimeDir = true, a.manager, a.log, o.Runtime
-	c.Relay = o.Relay(a.name)
-	c.Standby = o.called(settings.Activation)
-	if c.Log == output.Auto {
-		c.Log = output.Prefix // several apps print to the same place
-	}
-	kernel := o.Kernel(meant.Policy, meant.UDP, a.log)
-	s, err := control.New(c, kernel)
-	return s, kernel, err
-}
-
 // present returns the supervisor that runs, or says why there is none.
 func (a *app) present() (*control.Supervisor, error) {
 	a.mu.Lock()
@@ -236,121 +212,4 @@ func (a *app) present() (*control.Supervisor, error) {
 		return nil, fmt.Errorf("app %s doesn't run: %s", a.name, why)
 	}
 	return t.supervisor, nil
-}
-
-// await returns when a supervisor after the one of that number has its workers,
-// or why it hasn't.
-func (a *app) await(after int) (number int, err error) {
-	for {
-		a.mu.Lock()
-		t, turned := a.latest, a.turned
-		a.mu.Unlock()
-		if t == nil || t.number <= after {
-			select {
-			case <-turned:
-				continue
-			case <-a.gone:
-				return after, control.ErrEnding
-			}
-		}
-		if t.supervisor == nil {
-			<-t.over
-			return t.number, t.err
-		}
-		select {
-		case <-t.supervisor.Started():
-			return t.number, nil
-		case <-t.over:
-			if t.err == nil {
-				return t.number, control.ErrEnding
-			}
-			return t.number, t.err
-		}
-	}
-}
-
-// finish ends the app in order, and returns when nothing of it is left.
-func (a *app) finish() {
-	a.mu.Lock()
-	if !a.ended {
-		a.ended = true
-		close(a.ending)
-	}
-	t := a.latest
-	a.mu.Unlock()
-	if t != nil && t.supervisor != nil {
-		_ = t.supervisor.Shutdown(context.Background())
-	}
-	<-a.gone
-}
-
-// stop is finish, but the app may start again.
-func (a *app) stop() error {
-	s, err := a.present()
-	if err == nil {
-		return s.Shutdown(context.Background())
-	}
-	a.mu.Lock()
-	waits := !a.halted
-	a.halted = true
-	a.mu.Unlock()
-	if !waits {
-		return err
-	}
-	a.poke()
-	return nil
-}
-
-// signal passes a second signal to end on.
-func (a *app) signal(sig os.Signal) {
-	if s, err := a.present(); err == nil {
-		s.Signal(sig)
-	}
-}
-
-// endLeftover ends the workers that an earlier daemon left of an app.
-func (d *Daemon) endLeftover(old config.App) error {
-	log := d.log.With("app", old.Name)
-	c := control.Config{
-		Name: old.Name, Command: []string{"/proc/self/exe"}, Workers: 1, EndOnly: true, Grace: old.Grace,
-		RuntimeDir: d.options.Runtime, Logger: log, Relay: d.options.Relay(old.Name),
-	}
-	s, err := control.New(c, d.options.Kernel(0, old.UDP, log))
-	if err != nil {
-		return err
-	}
-	s.Signal(unix.SIGTERM)
-	return s.Run(context.Background())
-}
-
-// firstLine leaves out what a worker printed, which is in the log already.
-func firstLine(err error) error {
-	first, rest, _ := strings.Cut(err.Error(), "\n")
-	if rest == "" {
-		return err
-	}
-	return errors.New(first)
-}
-
-// serviceWithin bounds how long an apply waits for a new app to serve.
-const serviceWithin = time.Minute
-
-// awaitService is await, until all workers serve. That they are slow is no error.
-func (a *app) awaitService(after int) error {
-	if _, err := a.await(after); err != nil {
-		return err
-	}
-	a.mu.Lock()
-	over := a.latest.over
-	a.mu.Unlock()
-	select {
-	case <-a.settled.done:
-	case <-over:
-	case <-time.After(serviceWithin):
-		return fmt.Errorf("its workers don't serve within %v: see the log", serviceWithin)
-	}
-	if _, err := a.present(); err != nil {
-		return err
-	}
-	return nil
 }

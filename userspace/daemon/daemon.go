@@ -136,8 +136,7 @@ func (d *Daemon) isEnding() bool { return isClosed(d.ending) }
 func (d *Daemon) end() {
 	d.options.Manager.Stopping("finishing connections")
 	d.endApps()
-	d.applying.Lock() // an apply may have begun one, and begins no other
-	d.applying.Unlock()
+	d.awaitApply() // which may have begun one, and begins no other
 	d.endApps()
 	d.mu.Lock()
 	groups, attached := d.groups, d.attach
@@ -150,6 +149,11 @@ func (d *Daemon) end() {
 		g.leave()
 	}
 	d.watching.Wait()
+}
+
+func (d *Daemon) awaitApply() {
+	d.applying.Lock()
+	defer d.applying.Unlock()
 }
 
 func (d *Daemon) endApps() {
