@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/sockdist/sockdist/internal/capabilities"
 	"github.com/sockdist/sockdist/internal/privilege"
+
+	sockdist "github.com/sockdist/sockdist/cmd/sockdist"
 )
 
 // threadsHave checks every thread of a process, once the first has what is wanted.
@@ -225,4 +228,57 @@ func pidsIn(t *testing.T, list string) (pids []int) {
 		pids = append(pids, pid)
 	}
 	return pids
+}
+
+// A worker that binds a port below 1024 needs the right to that itself; sockdist
+// hands on what it has, and needs no more than for any other port.
+func TestPortsBelow1024(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.port = lowPort(t)
+	needs := capabilities.Of(sockdist.Needs("run")...)
+	if o := w.app(actor{has: needs | capabilities.Of(capabilities.NetBindService)}); !o.fine {
+		t.Errorf("with the right: exit code %d, said\n%s", o.code, o.said)
+	}
+	if o := w.app(actor{has: needs}); o.fine || !strings.Contains(o.said, "bind: permission denied") {
+		t.Errorf("without the right: exit code %d, said\n%s", o.code, o.said)
+	}
+}
+
+// With exactly what run needs doctor finds nothing that must be changed, and
+// without each of these it says which.
+func TestDoctorGoesByTheTable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	needs := sockdist.Needs("run")
+	all := capabilities.Of(needs...)
+	var out strings.Builder
+	doctor := func(has capabilities.Set) outcome {
+		out.Reset()
+		cmd := w.command(actor{has: has}, "doctor")
+		cmd.Stdout = &out
+		return w.finish(cmd)
+	}
+	if o := doctor(all); !o.fine {
+		t.Errorf("with %v: exit code %d, said %s\n%s", all, o.code, o.said, out.String())
+	}
+	for _, c := range needs {
+		o := doctor(all &^ capabilities.Of(c))
+		if o.code != 3 || !strings.Contains(out.String(), fmt.Sprintf("%v is missing", c)) {
+			t.Errorf("without %v: exit code %d, said %s\n%s", c, o.code, o.said, out.String())
+		}
+	}
+}
+
+// --memory-max takes no right, but the memory controller of cgroup v2.
+func TestMemoryMaxTakesNoRight(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	controllers, err := os.ReadFile(filepath.Join(filepath.Dir(w.cgroups), "cgroup.controllers"))
+	if err != nil || !slices.Contains(strings.Fields(string(controllers)), "memory") {
+		t.Skipf("cgroup v2 has no memory controller here: %s%v", controllers, err)
+	}
+	if o := w.app(actor{has: capabilities.Of(sockdist.Needs("run")...)}, "--memory-max", "200M"); !o.fine {
+		t.Errorf("exit code %d, said\n%s", o.code, o.said)
+	}
 }
