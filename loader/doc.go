@@ -60,8 +60,9 @@
 //
 // # Privileges
 //
-// Loading and pinning need CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; mounting
-// bpffs, and reading pins of other users, CAP_SYS_ADMIN.
+// Groups need CAP_BPF and CAP_PERFMON, apps CAP_NET_ADMIN, too; pins of other
+// users CAP_DAC_OVERRIDE; mounting bpffs, and telling whose program steers where
+// it isn't the group's present one, CAP_SYS_ADMIN. See docs/SECURITY.md.
 //
 // Errors wrap the sentinels of errors.go, or those of package io/fs where a
 // name does not exist or exists already.
