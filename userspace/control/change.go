@@ -225,24 +225,27 @@ func (s *Supervisor) idlest(workers []*worker, n int) []*worker {
 	return workers[:min(n, len(workers))]
 }
 
-// hireAll starts a newcomer for each of the predecessors, nil for none.
+// hireAll starts a newcomer for each of the predecessors, nil for none, and
+// waits for all of them, also for one that dies at once.
 func (s *Supervisor) hireAll(predecessors []*worker, say func(string)) error {
 	if free := s.crew.slots - len(s.crew.all()); free < len(predecessors) {
 		return fmt.Errorf("%d new workers need as many slots, and %d of %d are free: wait for old workers "+
 			"that finish their connections, or reload them one after the other", len(predecessors), free, s.crew.slots)
 	}
+	var newcomers []*worker
 	for _, old := range predecessors {
 		w, err := s.hire(old)
 		if err != nil {
 			return err
 		}
+		newcomers = append(newcomers, w)
 		if old == nil {
 			say(fmt.Sprintf("worker %d starts (pid %d)", w.slot, w.pid()))
 		} else {
 			say(fmt.Sprintf("worker %d starts (pid %d) in place of %d", w.slot, w.pid(), old.slot))
 		}
 	}
-	return nil
+	return s.awaitAll(newcomers, say)
 }
 
 // hire starts one newcomer.
