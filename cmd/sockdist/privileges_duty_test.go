@@ -282,3 +282,43 @@ func TestMemoryMaxTakesNoRight(t *testing.T) {
 		t.Errorf("exit code %d, said\n%s", o.code, o.said)
 	}
 }
+
+// status works without any right, and says what it can't tell.
+func TestStatusWithoutRights(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	away(w)
+	w.server(nobody)
+	w.root("attach", "--netns", w.in.Path(), w.address())
+	inside := w.dress(exec.Command(privilege.Tool(t, "sleep"), "infinity")) // by whom the namespace is found
+	if err := w.in.Do(inside.Start); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = inside.Process.Kill()
+		_ = inside.Wait()
+	})
+	here := newWorld(t)
+	here.pins = w.pins
+	here.server(nobody)
+	here.root("attach", here.address())
+	status := func(has ...capabilities.Capability) string {
+		cmd := w.command(actor{has: capabilities.Of(has...)}, "status")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Errorf("with %v: %v", has, err)
+		}
+		return string(out)
+	}
+	const blind, unreachable = "can't tell whether it steers", "its network namespace is out of reach"
+	if text := status(); !strings.Contains(text, blind) || !strings.Contains(text, unreachable) {
+		t.Errorf("without any right it says\n%s", text)
+	}
+	if text := status(capabilities.BPF, capabilities.PerfMon); strings.Contains(text, blind) {
+		t.Errorf("with the right to see who steers it says\n%s", text)
+	}
+	if text := status(capabilities.SysAdmin, capabilities.SysPtrace); strings.Contains(text, blind) || strings.Contains(text, unreachable) {
+		t.Errorf("with the right to enter namespaces it says\n%s", text)
+	}
+	detach(here)
+}
