@@ -14,6 +14,7 @@
 //	    generation     the last generation number given to a slot
 //	  groups/NAME/     one a group
 //	    steer          program: sk_reuseport/migrate
+//	    steer_before   the one before, after a Host.Refresh
 //	    sockets        the slots' listening sockets
 //	    slots          counters, states, hints, policy: struct group of bpf/abi.h
 //	    loads          what workers publish

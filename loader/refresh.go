@@ -124,8 +124,21 @@ func (r *refreshing) group(name string) error {
 	if same, err := sameCode(pinned, objects.Steer); same || err != nil {
 		return err
 	}
+	// A second pin tells later, and to whom may not ask the kernel, that the old
+	// one is ours. Only a clone can have it: pinning another time is moving.
+	before, err := pinned.Clone()
+	if err != nil {
+		return err
+	}
+	defer before.Close()
+	if err := r.replacePin(filepath.Join("groups", name, steerBefore), before); err != nil {
+		return err
+	}
 	return r.repin(filepath.Join("groups", name, "steer"), objects.Steer)
 }
+
+// steerBefore is the pin of the program that a refresh replaced.
+const steerBefore = "steer_before"
 
 // app replaces the programs of the hooks in place.
 func (r *refreshing) app(name string) error {
@@ -168,8 +181,17 @@ func (r *refreshing) app(name string) error {
 	return nil
 }
 
-// repin puts a pin in the place of another one, with one rename.
+// repin is replacePin, counted.
 func (r *refreshing) repin(path string, what pinner) error {
+	err := r.replacePin(path, what)
+	if err == nil {
+		r.replaced++
+	}
+	return err
+}
+
+// replacePin puts a pin in the place of another one, with one rename.
+func (r *refreshing) replacePin(path string, what pinner) error {
 	tmp := filepath.Join(r.host.dir, "tmp", "new")
 	if err := what.Pin(tmp); err != nil {
 		return fmt.Errorf("pin %s: %w", path, explainPin(err))
@@ -177,7 +199,6 @@ func (r *refreshing) repin(path string, what pinner) error {
 	if err := os.Rename(tmp, filepath.Join(r.host.dir, path)); err != nil {
 		return errors.Join(err, os.Remove(tmp))
 	}
-	r.replaced++
 	return nil
 }
 

@@ -1,16 +1,19 @@
 package loader
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
 )
 
 // variant loads programs that do the same by other instructions, as those of
@@ -70,6 +73,67 @@ func TestRefresh(t *testing.T) {
 			}
 		})
 	}
+}
+
+// After a refresh the group knows the program before as its own, also where the
+// kernel may not be asked: without CAP_SYS_ADMIN.
+func TestChoosesWithoutSysAdmin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2, Least, loopbacks["v4"])
+	w.must(w.group.Steer(w.workers[0].fd))
+	first := w.steerer()
+	w.refresh(variant(1), 3)
+	var old, now bool
+	var stranger error
+	w.must(withoutSysAdmin(func() (err error) {
+		if old, err = w.group.Chooses(first); err != nil {
+			return err
+		}
+		id, err := w.group.ProgramID()
+		if err != nil {
+			return err
+		}
+		if now, err = w.group.Chooses(id); err != nil {
+			return err
+		}
+		_, stranger = w.group.Chooses(1)
+		return nil
+	}))
+	if !old || !now {
+		t.Errorf("the program before chooses: %v, the present one: %v", old, now)
+	}
+	if stranger != nil && !errors.Is(stranger, ErrNotSupported) {
+		t.Errorf("of a stranger: %v", stranger)
+	}
+	w.must(w.group.Steer(w.workers[0].fd))
+	w.refresh(variant(2), 3)
+	w.must(withoutSysAdmin(func() (err error) {
+		old, err = w.group.Chooses(w.steerer())
+		return err
+	}))
+	if !old {
+		t.Error("after a second refresh the program before doesn't choose")
+	}
+}
+
+// withoutSysAdmin is for what needs no other thread.
+func withoutSysAdmin(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var data [2]unix.CapUserData
+		err := unix.Capget(&header, &data[0])
+		if err == nil {
+			data[0].Effective &^= 1 << unix.CAP_SYS_ADMIN
+			err = unix.Capset(&header, &data[0])
+		}
+		if err == nil {
+			err = f()
+		}
+		done <- err
+	}()
+	return <-done
 }
 
 // steerer is the program that chooses among the world's sockets.

@@ -3,6 +3,7 @@ package loader
 import (
 	"errors"
 	"io/fs"
+	"path/filepath"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -11,13 +12,29 @@ import (
 // Chooses tells whether a program, by its number as in Steerers, chooses among
 // this group's sockets: its present program, or one from before a Host.Refresh.
 //
-// For any but the present one it takes CAP_SYS_ADMIN to look; without it the
-// error wraps ErrNotSupported.
+// For any but the present one, and the one before, it takes CAP_SYS_ADMIN to
+// look; without it the error wraps ErrNotSupported.
 func (g *Group) Chooses(program uint32) (bool, error) {
-	if pinned, err := g.ProgramID(); err == nil && program != 0 && pinned == program {
-		return true, nil
+	for _, pin := range []string{"steer", steerBefore} {
+		if id, err := g.pinnedID(pin); err == nil && program != 0 && uint32(id) == program {
+			return true, nil
+		}
 	}
 	return uses(program, g.sockets)
+}
+
+func (g *Group) pinnedID(pin string) (ebpf.ProgramID, error) {
+	p, err := loadProgram(filepath.Join(g.host.dir, "groups", g.name, pin))
+	if err != nil {
+		return 0, err
+	}
+	defer p.Close()
+	info, err := p.Info()
+	if err != nil {
+		return 0, err
+	}
+	id, _ := info.ID()
+	return id, nil
 }
 
 // Chooses tells whether a program, by its number as in Steerers, is that of a
