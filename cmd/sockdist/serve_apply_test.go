@@ -38,19 +38,19 @@ func TestServeApply(t *testing.T) {
 		t.Errorf("the workers were %v, they are %v", first, four)
 	}
 
-	s.configure("apps:\n", s.webSettings(4, "grace: 3s", "hang-after: 2s"))
+	s.configure("apps:\n", s.webSettings(4, "grace: 40s", "hang-after: 2s"))
 	s.expectSaid(s.applies(), "app "+name+": grace, hang-after changed: its workers stay\n")
 	if now := s.pids(s.port); !maps.Equal(now, four) {
 		t.Errorf("after another grace the workers were %v, they are %v", four, now)
 	}
 
-	s.configure("apps:\n", s.webSettings(4, "grace: 3s", "hang-after: 2s", "policy: rr"))
+	s.configure("apps:\n", s.webSettings(4, "grace: 40s", "hang-after: 2s", "policy: rr"))
 	s.expectSaid(s.applies(), "app "+name+": policy changed: its groups get the policy\n")
 	if policy := s.group(s.port).Spec.Policy.String(); policy != "rr" {
 		t.Errorf("the policy is %s", policy)
 	}
 
-	settings := []string{"grace: 3s", "hang-after: 2s", "policy: rr", "env: {MARK: changed}"}
+	settings := []string{"grace: 40s", "hang-after: 2s", "policy: rr", "env: {MARK: changed}"}
 	s.configure("apps:\n", s.webSettings(4, settings...))
 	s.expectSaid(s.applies(), "app "+name+": env changed: its workers are replaced one after the other\n")
 	s.expectMarked(4, four)

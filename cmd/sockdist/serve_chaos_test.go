@@ -21,7 +21,7 @@ func TestServeChaos(t *testing.T) {
 	s := newServed(t).recording(ledger.Go)
 	api := servers.FreePort(t, nil)
 	group := fmt.Sprintf("groups:\n  %s-api: {listen: \"127.0.0.1:%d\"}\n", s.name, api)
-	now := chaosSettings{workers: 2, mark: "0", policy: "least", grace: 3}
+	now := chaosSettings{workers: 2, mark: "0", policy: "least", grace: 40}
 	s.configure("apps:\n", s.chaos(now), group)
 	s.start().ready()
 	s.live()
@@ -110,7 +110,7 @@ func (s *served) alter(c *chaosSettings, turn int) {
 		case 2:
 			c.policy = []string{"least", "p2c", "rr", "random"}[s.random.IntN(4)]
 		case 3:
-			c.grace = 2 + s.random.IntN(4)
+			c.grace = 40 + s.random.IntN(4)
 		}
 	}
 }

@@ -47,9 +47,11 @@ func TestServeOperators(t *testing.T) {
 	}
 	before := s.pids(s.port)
 	for who, as := range map[string]func(...string) (string, string, int){
-		"the user":                   func(args ...string) (string, string, int) { return s.as(user, user, nil, args...) },
-		"one with the group":         func(args ...string) (string, string, int) { return s.as(stranger, team, nil, args...) },
-		"one with the group besides": func(args ...string) (string, string, int) { return s.as(stranger, stranger, []uint32{7, team}, args...) },
+		"the user":           func(args ...string) (string, string, int) { return s.as(user, user, nil, args...) },
+		"one with the group": func(args ...string) (string, string, int) { return s.as(stranger, team, nil, args...) },
+		"one with the group besides": func(args ...string) (string, string, int) {
+			return s.as(stranger, stranger, []uint32{7, team}, args...)
+		},
 	} {
 		for _, verb := range [][]string{{"apply"}, {"reload", s.web()}, {"scale", s.web(), "2"}, {"scale", s.web(), "1"}} {
 			if out, errs, code := as(verb...); code != 0 {

@@ -86,24 +86,22 @@ func (s *Supervisor) change(ctx context.Context, say func(string), alter func(*g
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.urgency.at(stopping):
-			return ErrEnding
+			return s.whyEnding()
 		}
 	}
 	defer func() { <-s.changing }()
 	if s.urgency.is(stopping) || !s.manned.Load() {
-		return ErrEnding
+		return s.whyEnding()
 	}
 	s.aim(alter)
 	err := s.converge(say)
-	if errors.Is(err, ErrEnding) && isClosed(s.left) {
-		return leftError{}
+	if errors.Is(err, ErrEnding) {
+		return s.whyEnding() // another supervisor may go on with it
 	}
-	if !errors.Is(err, ErrEnding) { // another supervisor may go on with it
-		if err != nil {
-			s.backOut(say)
-		}
-		s.aim(func(g *goal) { s.settle(g, err) })
+	if err != nil {
+		s.backOut(say)
 	}
+	s.aim(func(g *goal) { s.settle(g, err) })
 	return err
 }
 

@@ -30,6 +30,14 @@ func (leftError) Error() string {
 
 func (leftError) Is(other error) bool { return other == ErrEnding || other == ErrHandedOver }
 
+// whyEnding is the error of a change that nobody here goes on with.
+func (s *Supervisor) whyEnding() error {
+	if isClosed(s.left) {
+		return leftError{}
+	}
+	return ErrEnding
+}
+
 // HandOver ends Run with [ErrHandedOver], and leaves the workers as they are to
 // another supervisor, which may be one of this process. It returns when Run does.
 func (s *Supervisor) HandOver() {

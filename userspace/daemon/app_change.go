@@ -27,7 +27,8 @@ func (a *app) begin(from *config.App, to config.App) {
 	}
 	if d := compareApps(*from, to); len(d.keys) > 0 {
 		a.log.Info(fmt.Sprintf("%s changed while no daemon ran: %s", d.words(), d.what()))
-		if err := a.bring(d, to, func(text string) { a.log.Info(text) }); err != nil {
+		err := a.bring(d, to, func(text string) { a.log.Info(text) })
+		if err != nil && !errors.Is(err, control.ErrHandedOver) { // an apply goes on with it
 			a.log.Error(fmt.Sprintf("it isn't as the configuration says: %v", firstLine(err)))
 		}
 	}
