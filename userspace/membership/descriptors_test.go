@@ -147,7 +147,7 @@ func TestWrongDescriptors(t *testing.T) {
 			t.Fatalf("%s: slots %v", c.name, slots)
 		}
 	}
-	w.until("no descriptor is left", func() bool { return descriptors(t) == before })
+	w.until("no descriptor is left", func() bool { return descriptors(t) <= before })
 	// One that is as it should be gets a slot, and the same one again.
 	mine := listenShared(t, "tcp", here)
 	for range 3 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -314,6 +315,7 @@ func (w *world) until(what string, condition func() bool) {
 	w.t.Helper()
 	for deadline := time.Now().Add(patience); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
+			logDescriptors(w.t)
 			w.t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
@@ -382,12 +384,26 @@ func (w *world) agree(want map[int]int) {
 	})
 }
 
-// descriptors of this process.
+// descriptors are how many this process has, but for those that it is about to close.
 func descriptors(t testing.TB) int {
 	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
+	least := math.MaxInt
+	for range 10 {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		least = min(least, len(entries))
+		time.Sleep(10 * time.Millisecond)
 	}
-	return len(entries)
+	return least
+}
+
+// logDescriptors says what they are.
+func logDescriptors(t testing.TB) {
+	links, _ := filepath.Glob("/proc/self/fd/*")
+	for _, link := range links {
+		target, _ := os.Readlink(link)
+		t.Log(filepath.Base(link), target)
+	}
 }
