@@ -322,3 +322,40 @@ func TestStatusWithoutRights(t *testing.T) {
 	}
 	detach(here)
 }
+
+// What is given up isn't missed later: not when pins are lost, and not when a
+// worker hangs, whose queue is rescued.
+func TestFewRightsAreEnoughForTrouble(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.startApp(actor{has: whole(t)}, "--user", "nobody:nogroup", "--hang-after", "300ms", "--hang-grace", "1m")
+	if !a.serves() {
+		t.Fatalf("it doesn't serve:\n%s", read(a.log))
+	}
+	if err := os.RemoveAll(filepath.Join(w.pins, "v2")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the kernel side is made anew", func() bool { return strings.Contains(read(a.log), "it is made anew") })
+	until(t, "both workers are steered again", func() bool { return strings.Count(w.root("status", w.name), " live ") >= 2 })
+
+	hung := 0
+	for _, pid := range w.processes() {
+		if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(comm) == "worker\n" {
+			hung = pid
+		}
+	}
+	if err := unix.Kill(hung, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	ejected := func() bool { return strings.Contains(w.root("status", w.name), " ejected ") }
+	until(t, "the worker that hangs is ejected, and its queue served", func() bool { return w.answers() && ejected() })
+	if err := unix.Kill(hung, unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is readmitted", func() bool { return !ejected() })
+	_ = a.cmd.Process.Signal(unix.SIGTERM)
+	o := a.end(true)
+	if o.code != 0 || strings.Contains(o.said, "not permitted") || strings.Contains(o.said, "denied") {
+		t.Errorf("exit code %d, said\n%s", o.code, o.said)
+	}
+}
