@@ -218,7 +218,7 @@ func TestApplyOfWhatTakesMore(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := w.verb(actor{has: whole(t)}, "apply")
-		if o.code == 0 || !strings.Contains(o.said, "was given up after the start: restart sockdist") {
+		if o.code == 0 || !strings.Contains(o.said, "given up after the start: restart sockdist") {
 			t.Errorf("%s: exit code %d, said %s", name, o.code, o.said)
 		}
 		if !w.joins(port) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync/atomic"
 )
 
 // ErrGivenUp is wrapped when a capability was given up that is needed after all.
@@ -94,8 +95,16 @@ func (d Duty) Fulfil() error {
 		}
 	}
 	// Who has CAP_SYS_ADMIN only, of an old unit, keeps that for CAP_BPF.
-	return Drop(own.Permitted.covering(d.Needs(own, os.Geteuid())))
+	keep := own.Permitted.covering(d.Needs(own, os.Geteuid()))
+	if err := Drop(keep); err != nil {
+		return err
+	}
+	gaveUp.Store(keep != own.Permitted)
+	return nil
 }
+
+// gaveUp tells that Fulfil left less than there was.
+var gaveUp atomic.Bool
 
 // Check tells whether this process still has what the duty needs, for a change
 // of what it does.
@@ -104,12 +113,10 @@ func (d Duty) Check() error {
 	if err != nil {
 		return err
 	}
-	uid := os.Geteuid()
-	wanted := For(d.Works()...)
-	if d.Same && uid == 0 {
-		wanted |= own.Bounding
+	if d.Same && os.Geteuid() == 0 && gaveUp.Load() {
+		return fmt.Errorf("what workers of root's have %w: restart sockdist, or give them a user", ErrGivenUp)
 	}
-	if missing := own.Effective.Missing(wanted); missing != 0 {
+	if missing := own.Effective.Missing(For(d.Works()...)); missing != 0 {
 		return fmt.Errorf("%s %w: restart sockdist", missing, ErrGivenUp)
 	}
 	return nil
