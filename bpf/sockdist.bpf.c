@@ -80,7 +80,10 @@ int adopt(struct bpf_iter__tcp *ctx)
 	return adopt_socket(ctx);
 }
 
-/* Listening sockets whose group has a program: cookie and program id, in pairs. */
+/*
+ * Listening sockets whose group has a program: cookie and program id, in pairs.
+ * They come first; at the pair 0, 0 the reader had better stop.
+ */
 SEC("iter/tcp")
 int who_steers(struct bpf_iter__tcp *ctx)
 {
@@ -88,10 +91,14 @@ int who_steers(struct bpf_iter__tcp *ctx)
 	struct sock_reuseport *reuse;
 	struct bpf_prog *prog;
 	struct sock *sk;
-	__u64 line[2];
+	__u64 line[2] = {};
 
-	if (!common || common->skc_state != TCP_LISTEN)
+	if (!common)
 		return 0;
+	if (common->skc_state != TCP_LISTEN) {
+		bpf_seq_write(ctx->meta->seq, line, sizeof(line));
+		return 0;
+	}
 	sk = (struct sock *)bpf_skc_to_tcp_sock(common);
 	if (!sk)
 		return 0;

@@ -42,7 +42,7 @@ func (g *Group) Adopt(owner map[uint64]int) (adopted int, err error) {
 	if err := g.fillOwners(objects.Accepted, owner); err != nil {
 		return 0, err
 	}
-	if _, err := iterate(objects.Adopt); err != nil {
+	if err := iterate(objects.Adopt, readAll); err != nil {
 		return 0, err
 	}
 	g.memory.value.forgetHints()

@@ -79,28 +79,50 @@ func Steerers() (programs map[uint64]uint32, err error) {
 		return nil, err
 	}
 	defer objects.WhoSteers.Close()
-	out, err := iterate(objects.WhoSteers)
-	if err != nil {
-		return nil, err
-	}
 	programs = make(map[uint64]uint32)
-	for ; len(out) >= 16; out = out[16:] {
-		programs[binary.LittleEndian.Uint64(out)] = uint32(binary.LittleEndian.Uint64(out[8:]))
-	}
-	return programs, nil
+	return programs, iterate(objects.WhoSteers, func(out io.Reader) error { return readSteerers(out, programs) })
 }
 
-// iterate runs an iterator over the sockets of the calling thread's network namespace.
-func iterate(program *ebpf.Program) ([]byte, error) {
+// readSteerers stops where the listeners end: among half-open connections the
+// kernel's iterator takes references that it must not, see eachOrigin.
+func readSteerers(out io.Reader, programs map[uint64]uint32) error {
+	some := make([]byte, 32*16)
+	for {
+		n, err := out.Read(some)
+		for pair := some[:n]; len(pair) >= 16; pair = pair[16:] {
+			cookie := binary.LittleEndian.Uint64(pair)
+			if cookie == 0 {
+				return nil
+			}
+			programs[cookie] = uint32(binary.LittleEndian.Uint64(pair[8:]))
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// iterate runs an iterator over the sockets of the calling thread's network
+// namespace, for as long as its output is read.
+func iterate(program *ebpf.Program, read func(io.Reader) error) error {
 	iter, err := link.AttachIter(link.IterOptions{Program: program})
 	if err != nil {
-		return nil, &UnsupportedError{Feature: "the iterator over TCP sockets", MinKernel: "6.1", Err: err}
+		return &UnsupportedError{Feature: "the iterator over TCP sockets", MinKernel: "6.1", Err: err}
 	}
 	defer iter.Close()
 	reader, err := iter.Open()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer reader.Close()
-	return io.ReadAll(reader)
+	return read(reader)
+}
+
+// readAll has an iterator go on to its end.
+func readAll(out io.Reader) error {
+	_, err := io.Copy(io.Discard, out)
+	return err
 }
