@@ -40,6 +40,8 @@ func workerRole(args []string) error {
 	flags.Parse(args)
 	ends := make(chan os.Signal, 1)
 	signal.Notify(ends, unix.SIGTERM)
+	sabotage := make(chan os.Signal, 1)
+	signal.Notify(sabotage, unix.SIGUSR1) // before anybody knows that it is there
 	w.books = openBooks()
 	if *cycles > 0 {
 		return w.juggle(*cycles)
@@ -54,7 +56,7 @@ func workerRole(args []string) error {
 		s.serve()
 		fmt.Println("joined", s.slot.Load())
 	}
-	go taken[0].sabotage()
+	go taken[0].sabotage(sabotage)
 	<-ends
 	var failed error
 	for _, s := range taken {
@@ -296,9 +298,7 @@ func (s *seat) step(n int, l net.Listener) error {
 }
 
 // sabotage takes the group's program off, by SIGUSR1.
-func (s *seat) sabotage() {
-	asked := make(chan os.Signal, 1)
-	signal.Notify(asked, unix.SIGUSR1)
+func (s *seat) sabotage(asked <-chan os.Signal) {
 	for range asked {
 		fmt.Println("detach:", unix.SetsockoptInt(int(s.listener.Fd()), unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF, 0))
 	}
