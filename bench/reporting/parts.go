@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// Figures of the loads: a worker's core is busy for half of the time, on
-// average, and four heavy connections at once fill it.
+// Figures of the loads: a worker's core is busy for 60 % of the time, on
+// average, and five heavy connections at once fill it.
 const (
 	lightCost = 200.0 // microseconds
 	heavyCost = 100 * lightCost
 	lifetime  = time.Second // of a kept connection, on average
 )
 
-// mixed is kept connections of two kinds: for each worker, 25 light ones and 2
+// mixed is kept connections of two kinds: for two workers, 50 light ones and 5
 // heavy ones at a time.
 func mixed(workers int) []kind {
 	n := float64(workers)
 	return []kind{
 		{name: "light", alive: 25 * n, life: lifetime, rate: 10, cost: lightCost},
-		{name: "heavy", alive: 2 * n, life: lifetime, rate: 10, cost: heavyCost},
+		{name: "heavy", alive: 2.5 * n, life: lifetime, rate: 10, cost: heavyCost},
 	}
 }
 
