@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sockdist/sockdist/userspace/health"
 	"github.com/sockdist/sockdist/userspace/scaling"
 )
 
@@ -57,12 +58,12 @@ func (s *Supervisor) scaleByLoad() {
 		case <-s.urgency.at(stopping):
 			return
 		}
-		sample, err := meter.read(monotonic())
+		sample, err := meter.read(health.Now())
 		if err != nil {
 			s.log.Error(fmt.Sprintf("measure the load: %v", err))
 			continue
 		}
-		if step, ok := scaler.Look(monotonic(), sample); ok {
+		if step, ok := scaler.Look(health.Now(), sample); ok {
 			s.scaleFor(step)
 		}
 	}

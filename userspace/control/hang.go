@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sockdist/sockdist/userspace/health"
 )
 
@@ -103,7 +101,7 @@ func (g *guard) look() {
 	if err == nil {
 		var readings []health.Reading
 		if readings, err = g.readings(traffic); err == nil {
-			g.act(monotonic(), readings, traffic)
+			g.act(health.Now(), readings, traffic)
 			return
 		}
 	}
@@ -217,11 +215,4 @@ func (g *guard) forgetIgnored(o outlook) {
 			g.forget(slot)
 		}
 	}
-}
-
-// monotonic is CLOCK_MONOTONIC: it doesn't run while the machine is suspended.
-func monotonic() time.Duration {
-	var now unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
-	return time.Duration(now.Nano())
 }

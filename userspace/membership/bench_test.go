@@ -4,6 +4,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/sockdist/sockdist/userspace/health"
 )
 
 // BenchmarkIdleLook is what the guard does at each look at 64 workers whose
@@ -21,7 +23,7 @@ func BenchmarkIdleLook(b *testing.B) {
 	g := &guard{group: w.group}
 	w.must(w.group.Change(w.config))
 	g.begin()
-	now := monotonic()
+	now := health.Now()
 	g.tidied = now + time.Hour
 	for b.Loop() {
 		for _, line := range lines[:64] {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sockdist/sockdist/loader"
+	"github.com/sockdist/sockdist/userspace/health"
 	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
@@ -241,7 +242,7 @@ func (g *Group) takeOverSlot(slot loader.Slot) error {
 	if errors.Is(err, os.ErrProcessDone) {
 		g.log.Warn(fmt.Sprintf("worker %d (pid %d) has ended, and somebody else has its listener", slot.Slot, slot.PID))
 		m.process.dead = true
-		m.lost = monotonic()
+		m.lost = health.Now()
 		g.hold(m, loader.HoldLeave)
 	} else if err != nil {
 		return err

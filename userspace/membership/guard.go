@@ -99,7 +99,7 @@ func (w *guard) forgetAll() {
 
 // look is done every interval.
 func (w *guard) look() {
-	now := monotonic()
+	now := health.Now()
 	for _, e := range w.lookNow(now) {
 		e.sendCanary(w.group) // without the lock: it may take its time
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sockdist/sockdist/loader"
+	"github.com/sockdist/sockdist/userspace/health"
 	"github.com/sockdist/sockdist/userspace/sockets"
 	"github.com/sockdist/sockdist/userspace/wire"
 )
@@ -168,7 +169,7 @@ func (g *Group) died(m *member) {
 	}
 	if g.listens(m) {
 		g.log.Warn(fmt.Sprintf("%s has ended, and somebody else has its listener", m))
-		m.lost = monotonic()
+		m.lost = health.Now()
 		g.hold(m, loader.HoldLeave)
 		return
 	}
@@ -248,11 +249,4 @@ func (g *Group) tidy(now time.Duration) {
 			m.endSession()
 		}
 	}
-}
-
-// monotonic is CLOCK_MONOTONIC: it doesn't run while the machine is suspended.
-func monotonic() time.Duration {
-	var now unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
-	return time.Duration(now.Nano())
 }
