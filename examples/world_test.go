@@ -31,11 +31,6 @@ func newWorld(t testing.TB, sockdist string) *world {
 			t.Error(err)
 		}
 	})
-	// A sockdist that finds its folder empty removes it, and with it the lock that
-	// keeps other tests from taking it for left over.
-	if err := os.Mkdir(filepath.Join(filepath.Dir(pins.Dir()), "kept"), 0o700); err != nil {
-		t.Fatal(err)
-	}
 	folder, err := os.MkdirTemp("", "sockdist-example-")
 	if err != nil {
 		t.Fatal(err)

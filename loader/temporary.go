@@ -45,6 +45,10 @@ func OpenTemporary(kind string) (t *Temporary, err error) {
 			return nil, explainPin(err)
 		}
 	}
+	// A host that gets empty removes its folders, but not this one, which is locked.
+	if err := os.Mkdir(filepath.Join(t.folder, "kept"), 0o700); err != nil {
+		return nil, errors.Join(explainPin(err), t.Remove())
+	}
 	t.Host = &Host{dir: filepath.Join(t.folder, layout)}
 	return t, nil
 }

@@ -32,6 +32,7 @@ type Daemon struct {
 	groups map[string]*group
 	attach map[string]*attached
 
+	begun    atomic.Bool   // all groups are known
 	ending   chan struct{} // closed: no unit starts any more
 	signals  atomic.Int32  // of those that end
 	ended    chan struct{}
@@ -74,6 +75,7 @@ func (d *Daemon) Run() error {
 	go d.feedWatchdog() // to the very end
 	d.applying.Lock()
 	d.begin()
+	d.begun.Store(true)
 	d.applying.Unlock()
 	d.mentionSockets()
 	d.awaitReady()

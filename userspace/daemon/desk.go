@@ -210,7 +210,7 @@ func replyTo(err error) wire.Reply {
 func (h handler) Join(s *wire.Session, r wire.Request, files []*os.File) {
 	g, err := h.groupOf(r.Join)
 	if err != nil {
-		_ = s.Reply(wire.Reply{Done: true, Error: err.Error()})
+		_ = s.Reply(wire.Reply{Done: true, Error: err.Error(), Busy: errors.Is(err, errNotYet)})
 		return
 	}
 	g.Join(s, r, files)

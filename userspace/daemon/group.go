@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -93,7 +94,7 @@ func (g *group) present() (*membership.Group, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.open == nil && g.err == nil {
-		return nil, fmt.Errorf("group %s is not open yet", g.settings.Name)
+		return nil, errors.New("nobody has tried yet")
 	}
 	return g.open, g.err
 }

@@ -12,8 +12,10 @@ import (
 // name, or else by the address. An empty host is a wildcard, of either family
 // with the network tcp; names are not looked up, but for localhost. A group at a
 // wildcard address is not meant by one of the machine's own.
-func (g *Group) Matches(j wire.Join) bool {
-	c := g.Config()
+func (g *Group) Matches(j wire.Join) bool { return g.Config().Matches(j) }
+
+// Matches is for a group that isn't open: only Name and Listen are looked at.
+func (c Config) Matches(j wire.Join) bool {
 	if j.Group != "" {
 		return j.Group == c.Name
 	}

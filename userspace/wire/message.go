@@ -51,8 +51,8 @@ type Reply struct {
 	// empty.
 	Done  bool   `json:"done,omitempty"`
 	Error string `json:"error,omitempty"`
-	// Busy: nothing was wrong with the request, but too many come at once. Ask
-	// again, a little later.
+	// Busy: nothing was wrong with the request, but too many come at once, or the
+	// daemon is just beginning. Ask again, a little later.
 	Busy bool `json:"busy,omitempty"`
 	// Output are the last lines of a worker that is to blame.
 	Output []string `json:"output,omitempty"`
