@@ -64,7 +64,7 @@ var rightsOf = map[string][]right{
 	},
 	"demo": {{capabilities.Steer, always, ""}, {capabilities.Closed, closed, ""}, {capabilities.Mount, unmounted, ""}},
 	"serve": {
-		{capabilities.Steer, always, ""}, {capabilities.Hook, withApps, ""}, {capabilities.Deafen, withGroups, ""},
+		{capabilities.Steer, always, ""}, {capabilities.Hook, withApps, ""}, {capabilities.Deafen, withGroups, ""}, {capabilities.Present, withGroups, ""},
 		{capabilities.Fetch, always, ""}, {capabilities.Look, always, ""},
 		{capabilities.Become, withUser, ""}, {capabilities.Signal, withUser, ""}, {capabilities.Listen, withLowPorts, ""},
 		{capabilities.Give, withOwner, ""},

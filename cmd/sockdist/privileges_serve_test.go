@@ -114,17 +114,17 @@ func TestServeNeedsWhatIsDocumented(t *testing.T) {
 	for name, c := range map[string]struct {
 		when   []sockdist.Condition
 		config func(w *world) setting
-		// spare are needed only when a worker hangs.
+		// spare are needed only when a worker hangs, or came before the daemon.
 		spare capabilities.Set
 	}{
 		"groups": {[]sockdist.Condition{sockdist.WithGroups}, func(w *world) setting {
 			port := servers.FreePort(w.t, nil)
 			return setting{config: fmt.Sprintf("groups: {api: {listen: \"127.0.0.1:%d\"}}\n", port), groupPort: port}
-		}, capabilities.Of(capabilities.SysPtrace, capabilities.DACReadSearch)},
+		}, capabilities.Of(capabilities.SysPtrace, capabilities.DACReadSearch, capabilities.Chown)},
 		"a low port": {[]sockdist.Condition{sockdist.WithGroups, sockdist.WithLowPorts}, func(w *world) setting {
 			port := lowPort(w.t)
 			return setting{config: fmt.Sprintf("groups: {api: {listen: \"127.0.0.1:%d\"}}\n", port), groupPort: port}
-		}, capabilities.Of(capabilities.SysPtrace, capabilities.DACReadSearch)},
+		}, capabilities.Of(capabilities.SysPtrace, capabilities.DACReadSearch, capabilities.Chown)},
 		"a given socket": {[]sockdist.Condition{sockdist.WithGroups, sockdist.WithOwner}, func(w *world) setting {
 			port := servers.FreePort(w.t, nil)
 			return setting{config: fmt.Sprintf("socket: {owner: nobody}\ngroups: {api: {listen: \"127.0.0.1:%d\"}}\n", port), groupPort: port}

@@ -80,8 +80,8 @@ func TestNeedsOfADuty(t *testing.T) {
 		want Set
 	}{
 		{"nothing", Duty{}, full, 0, 0},
-		{"groups", Duty{Groups: true}, full, 0, steer | look | Of(NetAdmin)},
-		{"groups on low ports", Duty{Groups: true, LowPorts: true}, full, 0, steer | look | Of(NetAdmin, NetBindService)},
+		{"groups", Duty{Groups: true}, full, 0, steer | look | Of(NetAdmin, Chown)},
+		{"groups on low ports", Duty{Groups: true, LowPorts: true}, full, 0, steer | look | Of(NetAdmin, Chown, NetBindService)},
 		{"attached", Duty{Attached: true}, full, 0, steer | look},
 		{"attached elsewhere", Duty{Attached: true, Namespaces: true}, full, 0, steer | look | Of(SysAdmin)},
 		{"apps with users", Duty{Users: true}, full, 0, steer | look | users | Of(NetAdmin)},

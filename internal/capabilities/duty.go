@@ -36,7 +36,7 @@ func (d Duty) Works() (all []Work) {
 		done  bool
 		works []Work
 	}{
-		{d.Groups, []Work{Steer, Deafen, Fetch, Look}},
+		{d.Groups, []Work{Steer, Deafen, Present, Fetch, Look}},
 		{d.Attached, []Work{Steer, Fetch, Look}},
 		{d.Users, []Work{Steer, Hook, Fetch, Look, Become, Signal}},
 		{d.Same, []Work{Steer, Hook, Fetch}},

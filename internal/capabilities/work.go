@@ -7,6 +7,7 @@ const (
 	Steer      Work = iota // make groups, steer, count, tell who steers
 	Hook                   // hook what an app's workers bind
 	Deafen                 // keep connections from listeners that have no slot yet
+	Present                // make a listener one's own
 	Fetch                  // fetch sockets of processes that may more, or have another user
 	Look                   // look which descriptors other users' processes have
 	Become                 // start workers as another user
@@ -32,6 +33,7 @@ var needs = [works][]Need{
 	Steer:      {{BPF, "load BPF programs and make maps"}, {PerfMon, "count connections at a tracepoint, and read who steers"}},
 	Hook:       {{NetAdmin, "hook what workers bind"}},
 	Deafen:     {{NetAdmin, "keep connections away from listeners without a slot (SO_ATTACH_FILTER, in some kernels)"}},
+	Present:    {{Chown, "make listeners its own of workers that came before it"}},
 	Fetch:      {{SysPtrace, "fetch listeners of processes that have another user, or capabilities that this one hasn't"}},
 	Look:       {{DACReadSearch, "see which descriptors processes of other users have"}},
 	Become:     {{SetUID, "start workers as another user"}, {SetGID, "start workers with that user's groups"}, {Chown, "give workers of another user their output"}},

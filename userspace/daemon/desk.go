@@ -16,6 +16,7 @@ import (
 	"github.com/sockdist/sockdist/internal/folder"
 	"github.com/sockdist/sockdist/userspace/config"
 	"github.com/sockdist/sockdist/userspace/control"
+	"github.com/sockdist/sockdist/userspace/membership"
 	"github.com/sockdist/sockdist/userspace/wire"
 )
 
@@ -208,10 +209,14 @@ func replyTo(err error) wire.Reply {
 
 // Join finds the group that a worker means.
 func (h handler) Join(s *wire.Session, r wire.Request, files []*os.File) {
+	var open *membership.Group
 	g, err := h.groupOf(r.Join)
+	if err == nil {
+		open, err = g.openFor(s.Peer(), files)
+	}
 	if err != nil {
 		_ = s.Reply(wire.Reply{Done: true, Error: err.Error(), Busy: errors.Is(err, errNotYet)})
 		return
 	}
-	g.Join(s, r, files)
+	open.Join(s, r, files)
 }

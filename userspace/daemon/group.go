@@ -134,10 +134,7 @@ func (g *group) change(to config.Group) error {
 	if open == nil {
 		g.settings = to
 		g.mu.Unlock()
-		select {
-		case g.wake <- struct{}{}:
-		default:
-		}
+		g.retry()
 		return g.await()
 	}
 	defer g.mu.Unlock()
@@ -147,6 +144,14 @@ func (g *group) change(to config.Group) error {
 	g.settings = to
 	g.daemon.forget(func(m *memory) { m.Groups[to.Name] = to })
 	return nil
+}
+
+// retry has it try again at once.
+func (g *group) retry() {
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
 }
 
 // known are the settings that hold.

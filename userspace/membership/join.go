@@ -153,9 +153,13 @@ func (e *entry) bring(fd int) error {
 func (e *entry) mayJoin() error {
 	peer := e.session.Peer()
 	if !e.group.config.lets(peer) {
-		return fmt.Errorf("user %d with group %d is %w: neither is in the configuration of the group", peer.UID, peer.GID, ErrNotAllowed)
+		return notAllowed(peer)
 	}
 	return nil
+}
+
+func notAllowed(peer *wire.Peer) error {
+	return fmt.Errorf("user %d with group %d is %w: neither is in the configuration of the group", peer.UID, peer.GID, ErrNotAllowed)
 }
 
 // make makes a listener for the worker.

@@ -41,9 +41,9 @@
 //	SOCKDIST_GROUP    the group to join, by its name. Without it the address that is
 //	                  listened at decides.
 //
-// Start the daemon before its workers, or have systemd listen at the control socket: a
-// worker that finds nobody there takes the address for itself, and a daemon of another user
-// can't make the group as long as it does.
+// A worker that finds nobody there takes the address for itself, and joins with its
+// listener, which then becomes the daemon's, within some seconds of the daemon's start.
+// Connections that it has by then are not counted.
 //
 // # Load
 //
