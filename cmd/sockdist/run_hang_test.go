@@ -26,8 +26,10 @@ func (s stall) String() string { return s.server.String() + " " + s.kind }
 // busyFor is how long a busy loop is, in ms. It ends by itself.
 const busyFor = 2500
 
+// setup has connections come to the worker that hangs, too: it takes two to see
+// that a server doesn't accept, and least would spare one that holds more than the others.
 func (s stall) setup(line string) setup {
-	with := flags("--log plain " + line)
+	with := flags("--log plain --policy rr " + line)
 	with.env = []string{"LEDGER_HANG=" + s.kind, fmt.Sprint("LEDGER_HANG_MS=", busyFor)}
 	return with
 }

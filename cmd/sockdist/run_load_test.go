@@ -199,17 +199,17 @@ func killProcess(t testing.TB, pid int) {
 
 func backlog(t testing.TB, port int, cookie uint64) int {
 	t.Helper()
-	all, err := sockets.Listeners(sockets.Address{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range all {
-		if l.Cookie == cookie {
-			return int(l.Backlog)
+	var waiting uint32
+	until(t, fmt.Sprintf("the socket with cookie %d listens at port %d", cookie, port), func() bool { // a rescue shuts it for a moment
+		backlogs, err := sockets.Backlogs(uint16(port))
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	t.Fatalf("no listener with cookie %d at port %d", cookie, port)
-	return 0
+		n, listens := backlogs[cookie]
+		waiting = n
+		return listens
+	})
+	return int(waiting)
 }
 
 func connectionsAt(t testing.TB, port int) []sockets.Connection {
