@@ -86,7 +86,10 @@ func TestServeChaos(t *testing.T) {
 	s.workers = now.workers
 	book, _ := s.settle()
 	s.expectOnlyKilledLost(book)
-	s.expectNoneRefused()
+	// Some may come to workers that leave, while none is ready: they are served.
+	if group := s.group(s.port); group.MigrateFailed > 0 || group.Refused > 0 {
+		t.Errorf("%d moves failed, %d connections were refused", group.MigrateFailed, group.Refused)
+	}
 }
 
 // chaosSettings are those that change.

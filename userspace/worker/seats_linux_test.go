@@ -44,12 +44,12 @@ func (s *seats) Join(session *wire.Session, r wire.Request, files []*os.File) {
 		files[0].Close()
 	}
 	seat := &wire.Seat{Group: "seats", Slot: slot, Descriptors: []string{wire.FileLoads}}
+	s.mu.Lock()
+	s.now = session // before the worker can know
+	s.mu.Unlock()
 	if session.Reply(wire.Reply{Done: true, Seat: seat}, file) != nil {
 		return
 	}
-	s.mu.Lock()
-	s.now = session
-	s.mu.Unlock()
 	s.taken.Add(1)
 	for {
 		if _, _, err := session.Receive(); err != nil {
