@@ -58,3 +58,27 @@ func TestSYNData(t *testing.T) {
 		t.Errorf("sockets by state: %v, want one established (1)", got)
 	}
 }
+
+// A listener that doesn't take data in a SYN makes an ordinary connection of
+// it, which a RST ends at any time.
+func TestSYNDataNotTaken(t *testing.T) {
+	ns := netns.New(t)
+	p := packets.NewPeer(t, ns)
+	listener, server := listen(t, ns, p.Server4())
+
+	h := p.Handshake(netip.AddrPortFrom(p.Client(server.Addr(), 0), 2000), server)
+	for _, step := range []func() error{
+		func() error { return h.SYNData("early") },
+		func() error { return h.SYNACK(patience) },
+		h.ACK,
+		func() error { return accept(t, listener).Close() },
+		h.RST,
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := states(t, ns, server.Port()); got[listening] != 1 || len(got) != 1 {
+		t.Errorf("sockets by state: %v, want the listener (10) alone", got)
+	}
+}

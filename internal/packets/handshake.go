@@ -24,6 +24,7 @@ type Handshake struct {
 
 	mu       sync.Mutex
 	theirs   uint32        // sequence number of the server's SYN, the newest
+	next     uint32        // that the server expects from us, once it said so
 	answered chan struct{} // closed at the first SYN-ACK
 	reset    chan struct{} // closed at the first RST
 }
@@ -76,16 +77,26 @@ func (h *Handshake) SYNACK(timeout time.Duration) error {
 
 // ACK completes the handshake. The SYN-ACK must have come: see SYNACK.
 func (h *Handshake) ACK() error {
-	h.mu.Lock()
-	theirs := h.theirs
-	h.mu.Unlock()
-
-	return h.peer.send(segment{from: h.client, to: h.server, seq: h.first + 1 + h.early, ack: theirs + 1, flags: flagACK})
+	next, theirs := h.position()
+	return h.peer.send(segment{from: h.client, to: h.server, seq: next, ack: theirs + 1, flags: flagACK})
 }
 
 // RST aborts the connection, in the middle of the handshake or after it.
 func (h *Handshake) RST() error {
-	return h.peer.send(segment{from: h.client, to: h.server, seq: h.first + 1 + h.early, flags: flagRST})
+	next, _ := h.position()
+	return h.peer.send(segment{from: h.client, to: h.server, seq: next, flags: flagRST})
+}
+
+// position is the sequence number of what is sent next, and that of the
+// server's SYN. A server that didn't take the data of the SYN expects it again,
+// and a RST beyond what it expects would be challenged, not obeyed (RFC 5961).
+func (h *Handshake) position() (next, theirs uint32) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.next == 0 {
+		return h.first + 1 + h.early, h.theirs
+	}
+	return h.next, h.theirs
 }
 
 // AwaitRST waits until the server has reset the connection, at any point of
@@ -105,6 +116,9 @@ func (h *Handshake) receive(s segment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 
+	if s.has(flagACK) {
+		h.next = s.ack
+	}
 	switch {
 	case s.has(flagRST):
 		closeOnce(h.reset)
