@@ -1,11 +1,11 @@
 package loader
 
 import (
-	"encoding/binary"
 	"fmt"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"github.com/sockdist/sockdist/internal/sockdiag"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -13,12 +13,6 @@ import (
 // The numbers of <linux/inet_diag.h> and <linux/sock_diag.h> that this file
 // needs and golang.org/x/sys has not.
 const (
-	sockDiagByFamily = 20
-
-	diagRequestSize = 56 // struct inet_diag_req_v2
-	diagMessageSize = 72 // struct inet_diag_msg
-	diagCookie      = 44 // offset in that
-
 	requestStorages    = 2 // nested, with maps as attribute 1
 	requestStorageOf   = 1
 	attributeStorages  = 20 // nested: one attribute 1 a map, in which 3 is the value
@@ -37,53 +31,29 @@ const connectionStates = 1<<1 | 1<<3 | 1<<4 | 1<<5 | 1<<8 | 1<<9 | 1<<11
 // it takes references of connections that are half open for a moment more, and
 // accept queues break. sock_diag can be asked as often as one likes.
 func eachOrigin(port uint16, origins *ebpf.Map, f func(cookie uint64, o abiOrigin) error) error {
-	seen := make(map[uint64]bool) // what comes and goes meanwhile can show a socket twice
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		request := nl.NewNetlinkRequest(sockDiagByFamily, unix.NLM_F_DUMP)
-		storages := nl.NewRtAttr(requestStorages|unix.NLA_F_NESTED, nil)
-		storages.AddRtAttr(requestStorageOf, nl.Uint32Attr(uint32(origins.FD())))
-		request.AddRawData(append(diagRequest(family, port), storages.Serialize()...))
-
-		var failed error
-		err := request.ExecuteIter(unix.NETLINK_SOCK_DIAG, sockDiagByFamily, func(message []byte) bool {
-			cookie, origin, err := decodeOrigin(message)
-			if err == nil && origin != nil && !seen[cookie] {
-				seen[cookie] = true
-				err = f(cookie, *origin)
-			}
-			failed = err
-			return err == nil
-		})
-		if err == nil {
-			err = failed
+	storages := nl.NewRtAttr(requestStorages|unix.NLA_F_NESTED, nil)
+	storages.AddRtAttr(requestStorageOf, nl.Uint32Attr(uint32(origins.FD())))
+	err := sockdiag.Query{States: connectionStates, Port: port, Attributes: storages.Serialize()}.Each(func(message []byte) error {
+		cookie, origin, err := decodeOrigin(message)
+		if err != nil || origin == nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("sock_diag: %w", err)
-		}
+		return f(cookie, *origin)
+	})
+	if err != nil {
+		return fmt.Errorf("sock_diag: %w", err)
 	}
 	return nil
 }
 
-// diagRequest is a struct inet_diag_req_v2.
-func diagRequest(family uint8, port uint16) []byte {
-	b := make([]byte, diagRequestSize)
-	b[0], b[1] = family, unix.IPPROTO_TCP
-	binary.NativeEndian.PutUint32(b[4:], connectionStates)
-	binary.BigEndian.PutUint16(b[8:], port)
-	binary.NativeEndian.PutUint64(b[48:], ^uint64(0)) // no cookie
-	return b
-}
-
 // decodeOrigin reads an answer; the origin is nil if the socket has none.
 func decodeOrigin(message []byte) (cookie uint64, origin *abiOrigin, err error) {
-	if len(message) < diagMessageSize {
-		return 0, nil, fmt.Errorf("an answer of %d bytes instead of %d", len(message), diagMessageSize)
+	if cookie, err = sockdiag.Cookie(message); err != nil {
+		return 0, nil, err
 	}
-	words := message[diagCookie:]
-	cookie = uint64(binary.NativeEndian.Uint32(words)) | uint64(binary.NativeEndian.Uint32(words[4:]))<<32
-	value, err := attribute(message[diagMessageSize:], attributeStorages, attributeStorage, attributeStorageIs)
-	if err != nil || value == nil {
-		return cookie, nil, err
+	value := attribute(message[sockdiag.MessageSize:], attributeStorages, attributeStorage, attributeStorageIs)
+	if value == nil {
+		return cookie, nil, nil
 	}
 	if len(value) < int(unsafe.Sizeof(abiOrigin{})) {
 		return cookie, nil, fmt.Errorf("a storage of %d bytes", len(value))
@@ -94,21 +64,15 @@ func decodeOrigin(message []byte) (cookie uint64, origin *abiOrigin, err error) 
 }
 
 // attribute is the value at the end of a path of nested attributes, or nil.
-func attribute(b []byte, path ...uint16) ([]byte, error) {
-	for _, kind := range path {
-		attributes, err := nl.ParseRouteAttr(b)
-		if err != nil {
-			return nil, fmt.Errorf("attributes: %w", err)
-		}
-		b = nil
-		for _, a := range attributes {
-			if a.Attr.Type&^unix.NLA_F_NESTED == kind {
-				b = a.Value
+func attribute(b []byte, path ...uint16) (value []byte) {
+	for _, wanted := range path {
+		value = nil
+		sockdiag.EachAttribute(b, func(kind uint16, found []byte) {
+			if kind == wanted {
+				value = found
 			}
-		}
-		if b == nil {
-			return nil, nil
-		}
+		})
+		b = value
 	}
-	return b, nil
+	return value
 }

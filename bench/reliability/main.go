@@ -74,11 +74,8 @@ func parse(args []string) (o options, err error) {
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	o.only = strings.Split(*only, ",")
-	for _, name := range o.only {
-		if !slices.Contains(partNames(), name) {
-			return o, fmt.Errorf("-only %q: must be some of %s", *only, strings.Join(partNames(), ", "))
-		}
+	if o.only, err = show.ChooseParts(*only, partNames()); err != nil {
+		return o, err
 	}
 	if o.repeat == 0 {
 		o.repeat = 5

@@ -96,11 +96,8 @@ func parse(args []string) (o options, err error) {
 		}
 		o.workers = append(o.workers, n)
 	}
-	o.only = strings.Split(*only, ",")
-	for _, name := range o.only {
-		if !slices.Contains(partNames(), name) {
-			return o, fmt.Errorf("-only %q: must be some of %s", *only, strings.Join(partNames(), ", "))
-		}
+	if o.only, err = show.ChooseParts(*only, partNames()); err != nil {
+		return o, err
 	}
 	if o.rounds < 1 || o.length <= 0 || o.settle <= 0 || flags.NArg() > 0 {
 		return o, errors.New("-rounds must be 1 or more, -length and -settle more than 0, and there are no arguments")

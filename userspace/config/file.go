@@ -161,3 +161,24 @@ func (f *File) SocketPath(runtime string) string {
 
 // SocketName is what the daemon's socket is called in the runtime folder.
 const SocketName = "control"
+
+// AppsByName, GroupsByName and AttachByName are the units of a section.
+func (f *File) AppsByName() map[string]App {
+	return byName(f.Apps, func(a App) string { return a.Name })
+}
+
+func (f *File) GroupsByName() map[string]Group {
+	return byName(f.Groups, func(g Group) string { return g.Name })
+}
+
+func (f *File) AttachByName() map[string]Attachment {
+	return byName(f.Attach, func(a Attachment) string { return a.Name })
+}
+
+func byName[T any](units []T, name func(T) string) map[string]T {
+	named := make(map[string]T, len(units))
+	for _, u := range units {
+		named[name(u)] = u
+	}
+	return named
+}

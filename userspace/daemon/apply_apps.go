@@ -9,10 +9,7 @@ import (
 )
 
 func (d *Daemon) compareApps(file *config.File) (steps []step) {
-	wanted := make(map[string]config.App)
-	for _, a := range file.Apps {
-		wanted[a.Name] = a
-	}
+	wanted := file.AppsByName()
 	d.mu.Lock()
 	present := maps.Clone(d.apps)
 	d.mu.Unlock()

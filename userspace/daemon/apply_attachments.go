@@ -9,10 +9,7 @@ import (
 )
 
 func (d *Daemon) compareAttachments(file *config.File) (steps []step) {
-	wanted := make(map[string]config.Attachment)
-	for _, a := range file.Attach {
-		wanted[a.Name] = a
-	}
+	wanted := file.AttachByName()
 	d.mu.Lock()
 	present := maps.Clone(d.attach)
 	d.mu.Unlock()

@@ -9,10 +9,7 @@ import (
 )
 
 func (d *Daemon) compareGroups(file *config.File) (steps []step) {
-	wanted := make(map[string]config.Group)
-	for _, g := range file.Groups {
-		wanted[g.Name] = g
-	}
+	wanted := file.GroupsByName()
 	d.mu.Lock()
 	present := maps.Clone(d.groups)
 	d.mu.Unlock()

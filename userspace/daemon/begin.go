@@ -19,10 +19,7 @@ func (d *Daemon) begin() {
 }
 
 func (d *Daemon) beginGroups() {
-	wanted := make(map[string]config.Group)
-	for _, g := range d.file.Groups {
-		wanted[g.Name] = g
-	}
+	wanted := d.file.GroupsByName()
 	for _, name := range names(d.memory, d.memory.Groups) {
 		old, _ := get(d.memory, d.memory.Groups, name)
 		if now, ok := wanted[name]; ok && staysOpen(old, now) {
@@ -42,10 +39,7 @@ func (d *Daemon) beginGroups() {
 }
 
 func (d *Daemon) beginAttachments() {
-	wanted := make(map[string]config.Attachment)
-	for _, a := range d.file.Attach {
-		wanted[a.Name] = a
-	}
+	wanted := d.file.AttachByName()
 	for _, name := range names(d.memory, d.memory.Attach) {
 		old, _ := get(d.memory, d.memory.Attach, name)
 		if now, ok := wanted[name]; ok && staysAttached(old, now) {
@@ -66,10 +60,7 @@ func (d *Daemon) beginAttachments() {
 
 // beginApps ends what has to end before anything starts: it may have the ports.
 func (d *Daemon) beginApps() {
-	wanted, before := make(map[string]config.App), make(map[string]*config.App)
-	for _, a := range d.file.Apps {
-		wanted[a.Name] = a
-	}
+	wanted, before := d.file.AppsByName(), make(map[string]*config.App)
 	var leftovers sync.WaitGroup
 	for _, name := range names(d.memory, d.memory.Apps) {
 		old, _ := get(d.memory, d.memory.Apps, name)

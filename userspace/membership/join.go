@@ -125,7 +125,7 @@ func (e *entry) bring(fd int) error {
 			return err
 		}
 	}
-	if err := g.check(fd, before != nil); err != nil {
+	if _, err := g.check(fd, before != nil); err != nil {
 		return err
 	}
 	if before == nil {

@@ -99,19 +99,29 @@ func release(fd int, deaf bool) error {
 	return os.NewSyscallError("lock filters", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_LOCK_FILTER, 1))
 }
 
-// check tells what is wrong with a listener that a worker brings. One that has
+// check describes a listener that a worker brings, or tells what is wrong with it. One that has
 // a slot already may be of another user: of an earlier daemon's.
-func (g *Group) check(fd int, has bool) error {
-	d, err := sockets.Describe(fd)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrListener, err)
+func (g *Group) check(fd int, has bool) (d sockets.Description, err error) {
+	if d, err = sockets.Describe(fd); err != nil {
+		return d, fmt.Errorf("%w: %w", ErrListener, err)
 	}
 	cookie, err := netnsCookie(fd)
 	if err != nil {
-		return err
+		return d, err
 	}
 	if why := g.fault(d, cookie, has); why != "" {
-		return fmt.Errorf("%w: %s", ErrListener, why)
+		return d, fmt.Errorf("%w: %s", ErrListener, why)
+	}
+	return d, nil
+}
+
+// own makes a socket one of our user: only those of one user share a port.
+func own(fd int, d sockets.Description) error {
+	if int(d.UID) == os.Geteuid() {
+		return nil
+	}
+	if err := unix.Fchown(fd, os.Geteuid(), -1); err != nil {
+		return fmt.Errorf("take it over from user %d: %w", d.UID, err)
 	}
 	return nil
 }

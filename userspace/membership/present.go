@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"os"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/sockdist/sockdist/userspace/sockets"
 	"github.com/sockdist/sockdist/userspace/wire"
 )
 
@@ -32,26 +29,20 @@ func (c Config) Present(p *wire.Peer, files []*os.File) error {
 	if err := g.readNamespace(); err != nil {
 		return err
 	}
-	return withFile(files[0], func(fd int) error { return g.own(fd, p) })
+	return withFile(files[0], func(fd int) error { return g.take(fd, p) })
 }
 
-// own makes a worker's listener the daemon's.
-func (g *Group) own(fd int, p *wire.Peer) error {
-	if err := g.check(fd, true); err != nil {
+// take makes a worker's listener the daemon's.
+func (g *Group) take(fd int, p *wire.Peer) error {
+	d, err := g.check(fd, true)
+	if err != nil {
 		return err
 	}
-	d, err := sockets.Describe(fd)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrListener, err)
-	}
-	me := os.Geteuid()
-	if d.UID != p.UID && int(d.UID) != me {
+	if d.UID != p.UID && int(d.UID) != os.Geteuid() {
 		return fmt.Errorf("%w: it was made by user %d, and brought by user %d", ErrListener, d.UID, p.UID)
 	}
-	if int(d.UID) != me {
-		if err := unix.Fchown(fd, me, -1); err != nil {
-			return fmt.Errorf("make the listener our own: %w", err)
-		}
+	if err := own(fd, d); err != nil {
+		return err
 	}
 	return release(fd, false)
 }

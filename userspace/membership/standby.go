@@ -55,12 +55,7 @@ func (s *standby) prepare(at sockets.Group) error {
 		return fmt.Errorf("it listens at %s, and the group at %s: %w", d.Address, at.Address, ErrListener)
 	}
 	s.Listener = d.Listener
-	if int(d.UID) != os.Geteuid() { // only sockets of one user share a port
-		if err := unix.Fchown(s.fd, os.Geteuid(), -1); err != nil {
-			return fmt.Errorf("take it over from user %d: %w", d.UID, err)
-		}
-	}
-	return nil
+	return own(s.fd, d)
 }
 
 // park gives the socket its slot, which is picked only when no other can be.

@@ -2,22 +2,17 @@ package sockets
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
 
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/sockdist/sockdist/internal/sockdiag"
 )
 
-// The numbers of <linux/inet_diag.h> and <linux/sock_diag.h> that this file
-// needs and golang.org/x/sys has not.
+// The numbers of <linux/inet_diag.h> that this file needs and golang.org/x/sys
+// has not.
 const (
-	sockDiagByFamily = 20
-
-	requestSize = 56 // struct inet_diag_req_v2
-	messageSize = 72 // struct inet_diag_msg
-
 	extensionInfo = 2
 
 	attributeV6Only = 11
@@ -51,73 +46,29 @@ type socketInfo struct {
 }
 
 // run asks the kernel and returns its answers, each socket once.
-func (q query) run() ([]socketInfo, error) {
-	var found []socketInfo
-	seen := make(map[uint64]struct{})
-
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		err := q.dump(family, func(s socketInfo) {
-			// A long answer comes in parts, and the kernel's place in its
-			// tables shifts when sockets come and go between two of them.
-			if _, again := seen[s.cookie]; !again {
-				seen[s.cookie] = struct{}{}
-				found = append(found, s)
-			}
-		})
-		if err != nil {
-			return nil, fmt.Errorf("list the TCP sockets by sock_diag: %w", err)
+func (q query) run() (found []socketInfo, err error) {
+	ask := sockdiag.Query{States: q.states, Port: q.port}
+	if q.ulp {
+		ask.Extensions = 1 << (extensionInfo - 1) // the kernel tells it only beside tcp_info
+	}
+	err = ask.Each(func(message []byte) error {
+		s, err := decode(message)
+		if err == nil {
+			found = append(found, s)
 		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the TCP sockets by sock_diag: %w", err)
 	}
 	return found, nil
 }
 
-// dump calls f for each socket of one family. It may call f twice for one.
-func (q query) dump(family uint8, f func(socketInfo)) error {
-	const attempts = 3
-
-	var err error
-	for range attempts {
-		var malformed error
-		request := nl.NewNetlinkRequest(sockDiagByFamily, unix.NLM_F_DUMP)
-		request.AddRawData(q.encode(family))
-		err = request.ExecuteIter(unix.NETLINK_SOCK_DIAG, sockDiagByFamily, func(message []byte) bool {
-			var s socketInfo
-			if s, malformed = decode(message); malformed == nil {
-				f(s)
-			}
-			return malformed == nil
-		})
-		if err == nil {
-			return malformed
-		}
-		if !errors.Is(err, nl.ErrDumpInterrupted) {
-			break
-		}
-	}
-	if errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("%w: load the kernel module tcp_diag", err)
-	}
-	return err
-}
-
-// encode writes a struct inet_diag_req_v2.
-func (q query) encode(family uint8) []byte {
-	b := make([]byte, requestSize)
-	b[0], b[1] = family, unix.IPPROTO_TCP
-	if q.ulp {
-		b[2] = 1 << (extensionInfo - 1) // the kernel tells it only beside tcp_info
-	}
-	binary.NativeEndian.PutUint32(b[4:], q.states)
-	binary.BigEndian.PutUint16(b[8:], q.port)
-	// No cookie: all ones. A dump doesn't look at it.
-	binary.NativeEndian.PutUint64(b[48:], ^uint64(0))
-	return b
-}
-
 // decode reads a struct inet_diag_msg and the attributes that follow it.
 func decode(b []byte) (socketInfo, error) {
-	if len(b) < messageSize {
-		return socketInfo{}, fmt.Errorf("sock_diag answered with %d bytes instead of %d", len(b), messageSize)
+	cookie, err := sockdiag.Cookie(b)
+	if err != nil {
+		return socketInfo{}, err
 	}
 	order := binary.NativeEndian
 	s := socketInfo{
@@ -125,7 +76,7 @@ func decode(b []byte) (socketInfo, error) {
 		local:        decodeAddress(b[0], b[8:24], b[4:6]),
 		remote:       decodeAddress(b[0], b[24:40], b[6:8]),
 		device:       order.Uint32(b[40:]),
-		cookie:       uint64(order.Uint32(b[44:])) | uint64(order.Uint32(b[48:]))<<32,
+		cookie:       cookie,
 		receiveQueue: order.Uint32(b[56:]),
 		sendQueue:    order.Uint32(b[60:]),
 		uid:          order.Uint32(b[64:]),
@@ -136,7 +87,7 @@ func decode(b []byte) (socketInfo, error) {
 		// FIN-WAIT-2, as a living one does.
 		s.state = TimeWait
 	}
-	eachAttribute(b[messageSize:], s.attribute)
+	sockdiag.EachAttribute(b[sockdiag.MessageSize:], s.attribute)
 	return s, nil
 }
 
@@ -147,7 +98,7 @@ func (s *socketInfo) attribute(kind uint16, value []byte) {
 	case kind == attributeCgroup && len(value) >= 8:
 		s.cgroup = binary.NativeEndian.Uint64(value)
 	case kind == attributeULP:
-		eachAttribute(value, func(kind uint16, value []byte) {
+		sockdiag.EachAttribute(value, func(kind uint16, value []byte) {
 			if kind == attributeULPIs {
 				s.ulp = unix.ByteSliceToString(value)
 			}
@@ -162,25 +113,3 @@ func decodeAddress(family uint8, address, port []byte) netip.AddrPort {
 	}
 	return netip.AddrPortFrom(host, binary.BigEndian.Uint16(port))
 }
-
-// eachAttribute calls f for each netlink attribute in b, until one doesn't fit.
-func eachAttribute(b []byte, f func(kind uint16, value []byte)) {
-	const (
-		header   = unix.SizeofNlAttr
-		kindMask = 0x3fff // without the flags for nested and byte order
-	)
-	for len(b) >= header {
-		size := int(binary.NativeEndian.Uint16(b))
-		if size < header || size > len(b) {
-			return
-		}
-		f(binary.NativeEndian.Uint16(b[2:])&kindMask, b[header:size])
-
-		next := (size + unix.NLA_ALIGNTO - 1) &^ (unix.NLA_ALIGNTO - 1)
-		b = b[min(next, len(b)):]
-	}
-}
-
-// The netlink package finds out the byte order at its first use, without a
-// lock; two first uses at once would race.
-func init() { nl.NativeEndian() }
