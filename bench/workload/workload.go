@@ -33,6 +33,7 @@ type Case struct {
 	Name       string   // unique, below the workload's: "queue/8/exponential/0.85"
 	Title      string   // for people
 	Contenders []string // names; those that aren't there are left out
+	Rows       []string // what is measured where that isn't contenders; then all at once, by Together
 	Baseline   string   // one of them
 	Metrics    []result.Metric
 	Note       string
