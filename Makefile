@@ -70,7 +70,7 @@ bench-load: ## what it costs a library worker to publish its load, to count requ
 
 .PHONY: bench-pick
 bench-pick: ## what a pick costs, by policy and number of slots
-	@$(GO) build -o bin/pick ./bench/pick
+	@$(GO) build -o bin/pick ./bench/pick/cmd/pick
 	$(SUDO) bin/pick
 
 .PHONY: deps

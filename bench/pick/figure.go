@@ -1,4 +1,4 @@
-package main
+package pick
 
 import (
 	"slices"
@@ -6,9 +6,9 @@ import (
 	"github.com/sockdist/sockdist/loader"
 )
 
-// A figure is a row's cost at one number of slots. All but Clock and Runs are
+// A Figure is a row's cost at one number of slots. All but Clock and Runs are
 // without the clock's cost; low and high are the quartiles over the rounds.
-type figure struct {
+type Figure struct {
 	Name      string  `json:"name"`
 	Runs      uint64  `json:"runs"`
 	NS        float64 `json:"ns"` // the median
@@ -21,11 +21,11 @@ type figure struct {
 
 // columnOf turns rounds into figures. Every row of a round is compared with the
 // empty program and the bare hash-select of the same round.
-func columnOf(slots int, samples []sample) column {
+func columnOf(slots int, samples []sample) Column {
 	clock, floor := rowNamed(clockRow), rowNamed(floorRow)
-	c := column{Slots: slots}
+	c := Column{Slots: slots}
 	for i, k := range kinds {
-		f := figure{Name: k.name}
+		f := Figure{Name: k.name}
 		var ns, ratios []float64
 		for _, s := range samples {
 			f.Runs += s.rows[i].Count
@@ -46,8 +46,8 @@ func columnOf(slots int, samples []sample) column {
 	return c
 }
 
-func accountFigure(samples []sample, clock int) figure {
-	f := figure{Name: "account"}
+func accountFigure(samples []sample, clock int) Figure {
+	f := Figure{Name: "account"}
 	var ns []float64
 	for _, s := range samples {
 		f.Runs += s.account.Count
@@ -61,7 +61,7 @@ func rowNamed(name string) int {
 	return slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
 }
 
-func (c column) row(name string) figure { return c.Rows[rowNamed(name)] }
+func (c Column) row(name string) Figure { return c.Rows[rowNamed(name)] }
 
 func perRun(r loader.Runs) float64 {
 	return float64(r.Time.Nanoseconds()) / float64(max(r.Count, 1))

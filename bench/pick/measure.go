@@ -1,4 +1,4 @@
-package main
+package pick
 
 import (
 	"context"
@@ -10,27 +10,25 @@ import (
 )
 
 const (
-	places   = 3  // the groups are made anew so often: where their sockets lie in memory matters
 	rounds   = 5  // of each place; each round gives one figure a row
 	perTurn  = 32 // connections of one row before the next row has its turn
 	perServe = 2  // turns of all rows before the server accepts
 )
 
-// A column is all rows at one number of slots.
-type column struct {
+// A Column is all rows at one number of slots.
+type Column struct {
 	Slots   int      `json:"slots"`
-	Rows    []figure `json:"rows"`
-	Account figure   `json:"account"` // a run for each change of a TCP socket's state, at either end
+	Rows    []Figure `json:"rows"`
+	Account Figure   `json:"account"` // a run for each change of a TCP socket's state, at either end
 }
 
 // measure takes about as long as it is told to, and then some for making the groups.
-func measure(ctx context.Context, host *loader.Host, of size, length time.Duration, progress func(float64)) (column, error) {
+func measure(ctx context.Context, host *loader.Host, of size, length time.Duration, places int) (Column, error) {
 	var samples []sample
-	for place := range places {
-		progress(float64(place) / places)
-		some, err := measurePlace(ctx, host, of, length/places)
+	for range places {
+		some, err := measurePlace(ctx, host, of, length/time.Duration(places))
 		if err != nil {
-			return column{}, err
+			return Column{}, err
 		}
 		samples = append(samples, some...)
 	}

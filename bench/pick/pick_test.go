@@ -1,16 +1,16 @@
-package main
+package pick
 
 import (
 	"bytes"
-	"encoding/json"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/sockdist/sockdist/bench/show"
 	"github.com/sockdist/sockdist/internal/privilege"
 	"github.com/sockdist/sockdist/loader"
 	"go.uber.org/goleak"
@@ -18,18 +18,24 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func measured(t *testing.T, o options) string {
+func measured(t *testing.T, o Options) *Report {
 	t.Helper()
 	privilege.Require(t)
-	var out bytes.Buffer
-	if err := run(t.Context(), o, &out, &show.Progress{}); err != nil {
+	r, err := Measure(t.Context(), o)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return out.String()
+	return r
 }
 
 func TestTable(t *testing.T) {
-	out := measured(t, options{slots: []int{2, 64}, seconds: 0.6})
+	var asked []int
+	r := measured(t, Options{Slots: []int{2, 64}, Length: 600 * time.Millisecond, Places: 2, Progress: func(n int) { asked = append(asked, n) }})
+	var text bytes.Buffer
+	if err := r.Print(&text); err != nil {
+		t.Fatal(err)
+	}
+	out := text.String()
 	for _, k := range kinds {
 		if !strings.Contains(out, "\n"+label(k.name)+" ") {
 			t.Errorf("no row %q", k.name)
@@ -38,9 +44,17 @@ func TestTable(t *testing.T) {
 	if !strings.Contains(out, "least at 64 slots costs ") || strings.Contains(out, "least at 256") {
 		t.Error("the targets are not those of the slots that were measured")
 	}
+	if !slices.Equal(asked, []int{2, 64}) {
+		t.Errorf("progress of %v", asked)
+	}
 	if t.Failed() {
 		t.Log(out)
 	}
+	leavesNothing(t)
+}
+
+func leavesNothing(t *testing.T) {
+	t.Helper()
 	host, err := loader.Open(loader.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -51,30 +65,18 @@ func TestTable(t *testing.T) {
 	}
 }
 
-func TestJSON(t *testing.T) {
-	var r report
-	if err := json.Unmarshal([]byte(measured(t, options{slots: []int{3}, seconds: 0.3, json: true})), &r); err != nil {
-		t.Fatal(err)
-	}
+func TestFigures(t *testing.T) {
+	r := measured(t, Options{Slots: []int{3}, Length: 300 * time.Millisecond, Places: 1})
 	if len(r.Columns) != 1 || len(r.Columns[0].Rows) != len(kinds) || r.Columns[0].Slots != 3 || r.PerSlot < 1 {
 		t.Fatalf("report %+v", r)
 	}
-	for _, f := range r.Columns[0].Rows {
-		if f.Runs == 0 || math.IsNaN(f.NS) || f.Low > f.NS || f.NS > f.High {
+	for _, name := range Names() {
+		if f := r.Columns[0].Figure(name); f.Runs == 0 || math.IsNaN(f.NS) || f.Low > f.NS || f.NS > f.High {
 			t.Errorf("%+v", f)
 		}
 	}
-}
-
-func TestParse(t *testing.T) {
-	o, err := parse([]string{"-slots", "1, 256", "-seconds", "3"})
-	if err != nil || len(o.slots) != 2 || o.slots[1] != 256 || o.seconds != 3 {
-		t.Errorf("%+v, %v", o, err)
-	}
-	for _, bad := range [][]string{{"-slots", "0"}, {"-slots", "257"}, {"-slots", ""}, {"-slots", "2,x"}, {"-seconds", "0"}, {"more"}} {
-		if _, err := parse(bad); err == nil {
-			t.Errorf("%q is taken", bad)
-		}
+	if f := r.Columns[0].Figure("nothing of that name"); f.Runs != 0 {
+		t.Errorf("%+v", f)
 	}
 }
 

@@ -1,4 +1,4 @@
-package main
+package pick
 
 import (
 	"fmt"
@@ -8,16 +8,18 @@ import (
 	"github.com/sockdist/sockdist/bench/show"
 )
 
-// A report is what the command prints.
-type report struct {
+// A Report is what was measured.
+type Report struct {
 	Machine show.Machine `json:"machine"`
 	PerSlot int          `json:"connections_per_slot"` // on average
-	Columns []column     `json:"columns"`
-	Targets []target     `json:"targets"`
+	Columns []Column     `json:"columns"`
+	Targets []Target     `json:"targets"`
+
+	places int
 }
 
-// A target is how much dearer than the bare hash-select `least` may be.
-type target struct {
+// A Target is how much dearer than the bare hash-select `least` may be.
+type Target struct {
 	Slots int     `json:"slots"`
 	Limit float64 `json:"limit"`
 	Ratio float64 `json:"ratio"`
@@ -26,14 +28,14 @@ type target struct {
 	Holds bool    `json:"holds"`
 }
 
-var limits = []target{{Slots: 64, Limit: 1.5}, {Slots: 256, Limit: 2}}
+var limits = []Target{{Slots: 64, Limit: 1.5}, {Slots: 256, Limit: 2}}
 
-func newReport(perSlot int) *report {
-	return &report{PerSlot: perSlot, Machine: show.ThisMachine()}
+func newReport(perSlot, places int) *Report {
+	return &Report{PerSlot: perSlot, Machine: show.ThisMachine(), places: places}
 }
 
 // judge compares least with its targets, as far as they were measured.
-func (r *report) judge() {
+func (r *Report) judge() {
 	for _, t := range limits {
 		for _, c := range r.Columns {
 			if c.Slots == t.Slots {
@@ -55,8 +57,9 @@ the ratio to the bare hash-select of the same round.
 
 `
 
-func (r *report) print(out io.Writer) error {
-	fmt.Fprintf(out, header, r.PerSlot, places*rounds, places, r.Machine)
+// Print writes it as a table, with what is to be thought of the targets.
+func (r *Report) Print(out io.Writer) error {
+	fmt.Fprintf(out, header, r.PerSlot, r.places*rounds, r.places, r.Machine)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprint(table, "slots")
 	for _, c := range r.Columns {
@@ -88,7 +91,7 @@ func label(name string) string {
 	return name
 }
 
-func (f figure) String() string {
+func (f Figure) String() string {
 	text := fmt.Sprintf("%.0f (%.0f–%.0f)", f.NS, f.Low, f.High)
 	if f.Ratio != 0 {
 		text += fmt.Sprintf(" %.2f×", f.Ratio)
@@ -96,7 +99,7 @@ func (f figure) String() string {
 	return text
 }
 
-func (r *report) printTargets(out io.Writer) error {
+func (r *Report) printTargets(out io.Writer) error {
 	for i, t := range r.Targets {
 		if i == 0 {
 			fmt.Fprintln(out)

@@ -1,4 +1,4 @@
-package main
+package pick
 
 import (
 	"fmt"
@@ -19,7 +19,7 @@ type kind struct {
 
 const (
 	clockRow = "empty program"
-	floorRow = "bare hash-select"
+	floorRow = "hash-select"
 	leastRow = "least"
 )
 
