@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,6 +37,21 @@ var forking sync.Mutex
 // Start starts a process in the setup's cgroup, and on its CPUs. What it says
 // goes to a file of the setup's folder.
 func (s *Setup) Start(c Command) (*Process, error) {
+	p, err := s.spawn(c)
+	if err != nil {
+		return nil, err
+	}
+	f := s.begun()
+	f.processes = append(f.processes, p)
+	f.Commands = append(f.Commands, c.line())
+	return p, nil
+}
+
+// line is the command as a shell would take it.
+func (c Command) line() []string { return append(append([]string{}, c.Env...), c.Args...) }
+
+// spawn starts a process that the fleet may outlive.
+func (s *Setup) spawn(c Command) (*Process, error) {
 	name := filepath.Base(c.Args[0])
 	log, err := os.CreateTemp(s.Folder, name+"-*.log")
 	if err != nil {
@@ -62,21 +78,27 @@ func (s *Setup) Start(c Command) (*Process, error) {
 		p.err = cmd.Wait()
 		close(p.ended)
 	}()
-	f := s.begun()
-	f.processes = append(f.processes, p)
-	f.Commands = append(f.Commands, append(append([]string{}, c.Env...), c.Args...))
 	return p, nil
 }
 
-// onCPUs forks with the setup's affinity, which children inherit.
+// onCPUs forks with the setup's affinity, and with timers that are exact;
+// children inherit both.
 func (s *Setup) onCPUs(fork func() error) error {
-	if s.CPUs == nil {
-		return fork()
-	}
 	forking.Lock()
 	defer forking.Unlock()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+	if err != nil {
+		return err
+	}
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	defer func() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(slack), 0, 0, 0) }()
+	if s.CPUs == nil {
+		return fork()
+	}
 	var before unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		return err
@@ -96,6 +118,16 @@ func (p *Process) Ended() error {
 		return fmt.Errorf("%s ended (%v): %s", p.name, p.cmd.ProcessState, p.LastWords())
 	default:
 		return nil
+	}
+}
+
+// awaitEnd waits for the end, not for ever, and tells whether it came.
+func (p *Process) awaitEnd(within time.Duration) bool {
+	select {
+	case <-p.ended:
+		return true
+	case <-time.After(within):
+		return false
 	}
 }
 
