@@ -1,0 +1,93 @@
+package load
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestClosedKeepsSoManyUnderWay(t *testing.T) {
+	var now, most atomic.Int64
+	server := serve(t, func(conn net.Conn) {
+		if n := now.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		if r, err := http.ReadRequest(bufio.NewReader(conn)); err != nil || r.URL.String() != "/work?us=1234.5" {
+			t.Errorf("asked for %v, %v", r, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+		now.Add(-1)
+		fmt.Fprint(conn, ok())
+	})
+	tally := Closed{Server: server, Concurrency: 10, Length: 200 * time.Millisecond, Service: 1234500}.Run(t.Context())
+	if tally.Failed != 0 || tally.PIDs[os.Getpid()] != tally.Answered || tally.Latency.TotalCount() != int64(tally.Answered) {
+		t.Errorf("%+v", tally)
+	}
+	if most.Load() < 9 || most.Load() > 10 {
+		t.Errorf("%d at once, not 10", most.Load())
+	}
+	if rate := tally.Rate(); rate > 2000 || rate < 200 {
+		t.Errorf("%.0f requests/s, where 10 at once of 5 ms give less than 2000", rate)
+	}
+}
+
+func TestClosedKeepsConnections(t *testing.T) {
+	var conns, requests atomic.Int64
+	server := serve(t, func(conn net.Conn) {
+		conns.Add(1)
+		r := bufio.NewReader(conn)
+		for i := range 20 { // and then it closes, unasked
+			if _, err := http.ReadRequest(r); err != nil {
+				return
+			}
+			requests.Add(1)
+			if i == 19 {
+				fmt.Fprint(conn, ok())
+				return
+			}
+			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n7\n")
+		}
+	})
+	tally := Closed{Server: server, Concurrency: 4, Length: 200 * time.Millisecond, KeepAlive: true}.Run(t.Context())
+	if tally.Failed != 0 {
+		t.Errorf("%d failed: %v", tally.Failed, tally.Err)
+	}
+	if int64(tally.Answered) != requests.Load() || requests.Load() < 10*conns.Load() {
+		t.Errorf("%d answers to %d requests on %d connections", tally.Answered, requests.Load(), conns.Load())
+	}
+}
+
+func TestClosedCountsFailures(t *testing.T) {
+	server := serve(t, func(conn net.Conn) { _ = conn.(*net.TCPConn).SetLinger(0) })
+	tally := Closed{Server: server, Concurrency: 2, Length: 200 * time.Millisecond}.Run(t.Context())
+	if tally.Answered != 0 || tally.Failed < 2 || tally.Failed > 20 || !errors.Is(tally.Err, ErrReset) {
+		t.Errorf("%+v", tally)
+	}
+	silent := serve(t, func(conn net.Conn) { _, _ = bufio.NewReader(conn).ReadString(0) })
+	tally = Closed{Server: silent, Length: 100 * time.Millisecond, Timeout: 50 * time.Millisecond}.Run(t.Context())
+	if tally.Failed == 0 || !errors.Is(tally.Err, ErrTimeout) || tally.Rate() != 0 {
+		t.Errorf("%+v", tally)
+	}
+}
+
+func TestAddressesAreMany(t *testing.T) {
+	seen := make(chan string, 10000)
+	server := serve(t, func(conn net.Conn) {
+		seen <- conn.RemoteAddr().(*net.TCPAddr).IP.String()
+		says(ok())(conn)
+	})
+	Open{Server: server, Arrivals: every(0, sources)}.Run(t.Context())
+	all := map[string]bool{}
+	for range sources {
+		all[<-seen] = true
+	}
+	if len(all) < sources/2 {
+		t.Errorf("%d connections came from %d addresses", sources, len(all))
+	}
+}
