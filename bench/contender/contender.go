@@ -17,7 +17,9 @@ package contender
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 )
 
@@ -26,7 +28,7 @@ type Contender struct {
 	Name   string // unique, such as "node-cluster"
 	Title  string // for people
 	Family Family
-	Needs  []string // programs that must be on the path
+	Needs  []string // programs that must be on the path; with a slash: what must be in the checkout
 	Can    Ability
 	Start  func(ctx context.Context, s *Setup) (*Fleet, error)
 }
@@ -66,7 +68,7 @@ func (a Ability) Has(b Ability) bool { return a&b == b }
 func (c *Contender) Missing() string {
 	var missing []string
 	for _, program := range c.Needs {
-		if _, err := exec.LookPath(program); err != nil {
+		if !there(program) {
 			missing = append(missing, program)
 		}
 	}
@@ -74,6 +76,19 @@ func (c *Contender) Missing() string {
 		return ""
 	}
 	return fmt.Sprintf("%s not found: make deps installs it", strings.Join(missing, ", "))
+}
+
+func there(need string) bool {
+	if !strings.Contains(need, "/") {
+		_, err := exec.LookPath(need)
+		return err == nil
+	}
+	root, err := Root()
+	if err != nil {
+		return false
+	}
+	_, err = os.Stat(filepath.Join(root, need))
+	return err == nil
 }
 
 // All are the contenders, those of a family together.

@@ -1,8 +1,6 @@
 package contender
 
-func nodes() []*Contender   { return nil }
 func gos() []*Contender     { return nil }
 func prefork() []*Contender { return nil }
 func proxies() []*Contender { return nil }
 func nginxes() []*Contender { return nil }
-func pythons() []*Contender { return nil }
