@@ -1,0 +1,67 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"html/template"
+	"image/color"
+	"regexp"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
+)
+
+// faint is a grid's colour, on dark and light.
+var faint = color.NRGBA{0x88, 0x88, 0x88, 0x55}
+
+// newPlot is an empty one, without a background, so that the page's shows.
+func newPlot(x, y string) *plot.Plot {
+	p := plot.New()
+	p.BackgroundColor = nil
+	p.X.Label.Text, p.Y.Label.Text = x, y
+	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
+		axis.Label.TextStyle.Font.Variant = "Sans"
+		axis.Label.TextStyle.Font.Size = 11
+		axis.Tick.Label.Font.Variant = "Sans"
+		axis.Tick.Label.Font.Size = 10
+		axis.Padding = 0
+	}
+	lines := plotter.NewGrid()
+	lines.Horizontal.Color, lines.Vertical.Color = faint, faint
+	p.Add(lines)
+	return p
+}
+
+// What vgsvg writes that a page has no use for: the prologue, sizes, and fonts,
+// which the page's style sets.
+var (
+	prologue  = regexp.MustCompile(`(?s)^.*?<svg [^>]*?viewBox="([^"]*)"[^>]*>`)
+	fontStyle = regexp.MustCompile(`style="font-family:[^"]*?;font-size:([0-9.]+)px[^"]*"`)
+	newlines  = regexp.MustCompile(`\n\s*`)
+)
+
+// svg draws a plot as an element of a page. Alt says what it shows, for those
+// who don't see it.
+func svg(p *plot.Plot, width, height vg.Length, alt string) template.HTML {
+	canvas := vgsvg.New(width, height)
+	p.Draw(draw.New(canvas))
+	var b bytes.Buffer
+	if _, err := canvas.WriteTo(&b); err != nil {
+		return "" // a buffer takes everything
+	}
+	alt = template.HTMLEscapeString(alt)
+	text := prologue.ReplaceAllString(b.String(), fmt.Sprintf(
+		`<svg class="plot" role="img" aria-label="%s" viewBox="$1" style="max-width:%.0fpx"><title>%s</title>`,
+		dollars(alt), width.Points()*1.4, dollars(alt)))
+	text = fontStyle.ReplaceAllString(text, `font-size="$1"`)
+	text = strings.ReplaceAll(text, "stroke:#000000", "stroke:currentColor")
+	text = newlines.ReplaceAllString(text, "\n")
+	return template.HTML(text)
+}
+
+// dollars protects text that a regexp puts in.
+func dollars(text string) string { return regexp.MustCompile(`\$`).ReplaceAllString(text, "$$$$") }
