@@ -85,8 +85,9 @@ func (r *run) close(i int32) {
 // lose has the client of a connection that failed come again, when it has learned of it.
 func (r *run) lose(i int32) {
 	r.result.Lost++
-	r.connections[i].random = r.chance.Uint32()
-	r.at(r.rtt, comesAgain, i)
+	c := &r.connections[i]
+	c.random = r.chance.Uint32()
+	r.at(c.rtt, comesAgain, i)
 }
 
 // drain keeps new connections away from a worker, which then ends when it has none.
@@ -122,7 +123,7 @@ func (r *run) replace(slot int32) {
 // report publishes a worker's load.
 func (r *run) report(slot int32) {
 	if w := &r.workers[slot]; !w.absent {
-		r.publish(int(slot), w.inFlight())
+		r.publish(int(slot), w.inFlight()*r.Worth)
 	}
 }
 

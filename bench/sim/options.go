@@ -40,6 +40,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	rtts := flags.String("rtt", "0", "times from the pick to the end of the handshake, by commas")
 	fin := flags.String("fin", "rtt", "time from the worker's close to the kernel's")
 	pauses := flags.String("reports", "0", "times between two reports of a worker's load, by commas; 0: none; always: at each change")
+	flags.BoolVar(&base.Spread, "spread", false, "each connection has a random RTT, exponential with the mean -rtt")
+	flags.IntVar(&base.Worth, "worth", 1, "what a request counts for in a report, 1 to 1000")
 	contenders := flags.String("contenders", strings.Join(slices.DeleteFunc(Contenders(), isShared), ","), "who chooses, by commas")
 	flags.IntVar(&base.Connections, "connections", 0, "how many arrive (default 4000 a worker, and 200,000 at least)")
 	flags.IntVar(&o.rounds, "rounds", 5, "rounds, 1 or more, each with other arrivals")

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/sockdist/sockdist/bench/load"
 )
 
 const none = -1 // no connection
@@ -14,6 +16,7 @@ type connection struct {
 	service  int64 // ns of a request at speed 1
 	since    int64 // when the request at hand was there to be served: its handshake was over, or its pause
 	began    int64 // when the SYN came
+	rtt, fin int64 // how long its handshake takes, and its close
 	place    place
 	use      uint32 // of the worker, for which it came
 	random   uint32
@@ -50,7 +53,6 @@ type run struct {
 	central     queue
 	idle        idlers
 	now         int64
-	rtt, fin    int64
 	arrived     int
 	alive       int // connections that have not ended
 	result      Result
@@ -96,16 +98,12 @@ func Simulate(ctx context.Context, s Scenario, contender string, seed uint64) (*
 	if err != nil {
 		return nil, err
 	}
-	service, err := ParseService(s.Service)
-	if err != nil {
-		return nil, err
-	}
 	c, err := newChooser(contender, s.weights(), s.Reports != 0)
 	if err != nil {
 		return nil, err
 	}
 	r := &run{
-		Scenario: s, chooser: c, service: service.draw, rtt: s.nanos(s.RTT), fin: s.nanos(s.Fin),
+		Scenario: s, chooser: c, service: load.Distribution(s.Service).Draw,
 		arrivals:  rand.New(rand.NewPCG(seed, 1)),
 		disasters: rand.New(rand.NewPCG(seed, 2)),
 		chance:    rand.New(rand.NewPCG(seed, 3)),
@@ -189,8 +187,13 @@ func (r *run) happen(e event) {
 func (r *run) arrive() {
 	measured := r.arrived >= int(warmUp*float64(r.Connections))
 	r.arrived++
+	far := 1.0
+	if r.Spread {
+		far = r.arrivals.ExpFloat64()
+	}
 	r.connect(r.newConnection(connection{
 		service: max(r.nanos(r.service(r.arrivals)), 1), random: r.arrivals.Uint32(),
+		rtt: r.nanos(far * r.RTT), fin: r.nanos(far * r.Fin),
 		left: int32(r.Requests), measured: measured,
 	}))
 }
@@ -226,11 +229,11 @@ func (r *run) connect(i int32) {
 		c.use = w.use
 		w.coming++
 	}
-	if r.rtt == 0 {
+	if c.rtt == 0 {
 		r.establish(i)
 		return
 	}
-	r.at(r.rtt, handshakeEnds, i)
+	r.at(c.rtt, handshakeEnds, i)
 }
 
 // workerOf is nil for a connection that is everybody's.
@@ -343,10 +346,10 @@ func (r *run) finish(who int32, use uint32) {
 	switch {
 	case c.left > 0:
 		r.at(r.nanos(r.Think*r.chance.ExpFloat64()), requestComes, i)
-	case r.fin == 0:
+	case c.fin == 0:
 		r.end(i)
 	default:
-		r.at(r.fin, closeEnds, i)
+		r.at(c.fin, closeEnds, i)
 	}
 	r.serve(slot)
 	r.changed(slot)

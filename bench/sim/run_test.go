@@ -8,7 +8,7 @@ import (
 // The same seed, the same result.
 func TestSimulationIsDeterministic(t *testing.T) {
 	s := Scenario{
-		Workers: 16, Load: 0.8, Service: "heavy", Connections: 20_000, RTT: 0.5, Fin: AsRTT, Requests: 3, Think: 2, Reports: 4,
+		Workers: 16, Load: 0.8, Service: "heavy-tailed", Connections: 20_000, RTT: 0.5, Fin: AsRTT, Requests: 3, Think: 2, Reports: 4,
 		Crash: true, Every: 100, Back: 20, Burst: 30,
 	}
 	for _, name := range Contenders() {

@@ -21,12 +21,17 @@ type Scenario struct {
 	RTT  float64       `json:"rtt"`     // from the pick to the end of the handshake
 	Fin  float64       `json:"fin"`     // from the worker's close to the kernel's; AsRTT: as RTT
 
+	// Spread: a connection's RTT and Fin are random, exponential with these means.
+	Spread bool `json:"spread,omitempty"`
+
 	Requests int     `json:"requests,omitempty"` // on each connection, one after the other, all of one cost; 0: 1
 	Think    float64 `json:"think,omitempty"`    // mean pause between an answer and the connection's next request, exponential
 
 	// Reports: workers publish how many requests wait or are served, each after
-	// every such time; Always at each change.
+	// every such time; Always at each change. A request counts for Worth there, as if
+	// a connection had so many at once; 0: 1.
 	Reports float64 `json:"reports,omitempty"`
+	Worth   int     `json:"worth,omitempty"`
 
 	Slow    float64 `json:"slow,omitempty"`    // worker 0 takes so many times as long; 0: as all
 	Speeds  []int   `json:"speeds,omitempty"`  // of the workers, in per cent, 1 … 1000, repeated; nil: all 100
@@ -66,7 +71,10 @@ func (s Scenario) complete() (Scenario, error) {
 	if s.Connections == 0 {
 		s.Connections = max(leastConnections, connectionsEach*s.Workers)
 	}
-	if _, err := ParseService(s.Service); err != nil {
+	if s.Worth == 0 {
+		s.Worth = 1
+	}
+	if err := checkService(s.Service); err != nil {
 		return s, err
 	}
 	return s, s.check()
@@ -87,6 +95,7 @@ func (s *Scenario) check() error {
 		{s.Requests >= 1 && s.Requests <= 1_000_000, "requests %v: must be 1 to 1,000,000 a connection", s.Requests},
 		{usual(s.Think), "think %v: must be 0 to 10,000 service times", s.Think},
 		{s.Reports == Always || usual(s.Reports), "reports %v: must be 0 to 10,000 service times", s.Reports},
+		{s.Worth >= 1 && s.Worth <= 1000, "worth %v: must be 1 to 1000", s.Worth},
 		{s.Slow >= 1 && s.Slow <= 1000, "slow %v: must be 1 to 1000", s.Slow},
 		{usual(s.Every), "every %v: must be 0 to 10,000 service times", s.Every},
 		{usual(s.Back), "back %v: must be 0 to 10,000 service times", s.Back},

@@ -62,9 +62,11 @@ func (s Scenario) String() string {
 		}
 	}
 	add(s.Fin != s.RTT, "close %g", s.Fin)
+	add(s.Spread, "each connection's own")
 	add(s.Requests > 1, "%d requests a connection, pauses of %g", s.Requests, s.Think)
 	add(s.Reports == Always, "reports always")
 	add(s.Reports > 0, "reports every %g", s.Reports)
+	add(s.Worth > 1, "a request counts for %d there", s.Worth)
 	add(s.Slow > 1, "worker 0 takes ×%g", s.Slow)
 	add(len(s.Speeds) > 0, "speeds %v %%", s.Speeds)
 	add(s.Weighed, "weights as speeds")
