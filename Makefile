@@ -7,7 +7,7 @@ PREFIX  ?= /usr/local
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo "sudo -E env PATH=$$PATH")
 
 # What is a module of its own, so that its dependencies aren't everybody's.
-MODULES := userspace/worker/grpcworker examples
+MODULES := userspace/worker/grpcworker examples bench/peers/go
 
 .PHONY: help
 help: ## list the targets

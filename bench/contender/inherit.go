@@ -18,7 +18,7 @@ func (s *Setup) overShared(ctx context.Context, c Command) (*Fleet, error) {
 	if err != nil {
 		return s.fail(err)
 	}
-	file, inode, err := bound(port, false)
+	file, err := bound(port, false)
 	if err != nil {
 		return s.fail(err)
 	}
@@ -26,7 +26,7 @@ func (s *Setup) overShared(ctx context.Context, c Command) (*Fleet, error) {
 		file.Close()
 		return s.fail(err)
 	}
-	return s.keep(ctx, &keeper{port: port, command: c, shared: file, inode: inode})
+	return s.keep(ctx, &keeper{port: port, command: c, shared: file})
 }
 
 // overReuseport starts workers with a listener each, which share a port: the

@@ -23,7 +23,7 @@ type keeper struct {
 	port    int
 	command Command
 	shared  *os.File // listener of all, nil if each has its own
-	inode   uint64   // of it
+	serving acceptors
 
 	over    chan struct{}
 	keeping sync.WaitGroup
@@ -39,13 +39,11 @@ type place struct {
 
 	// The present worker, under the keeper's lock.
 	process *Process // nil between two
-	inode   uint64   // of its listener
-	accepts bool
 }
 
 // keep starts the fleet of a keeper.
 func (s *Setup) keep(ctx context.Context, k *keeper) (*Fleet, error) {
-	k.setup, k.over = s, make(chan struct{})
+	k.setup, k.over, k.serving.port = s, make(chan struct{}), k.port
 	f := s.begun()
 	f.ends = append(f.ends, k.end)
 	f.Commands = append(f.Commands, k.inheriting(nil).line())
@@ -91,11 +89,11 @@ func (k *keeper) take() (*place, error) {
 
 // start puts a worker in a place.
 func (k *keeper) start(p *place) error {
-	listener, inode := k.shared, k.inode
+	listener := k.shared
 	if listener == nil {
 		var err error
-		if listener, inode, err = bound(k.port, true); err != nil {
-			return fmt.Errorf("bind port %d: %w", k.port, err)
+		if listener, err = bound(k.port, true); err != nil {
+			return err
 		}
 		defer listener.Close()
 	}
@@ -104,7 +102,7 @@ func (k *keeper) start(p *place) error {
 		return err
 	}
 	k.mu.Lock()
-	p.process, p.inode, p.accepts = process, inode, false
+	p.process = process
 	k.mu.Unlock()
 	select {
 	case <-k.over: // and end may have looked before
@@ -152,42 +150,32 @@ func (k *keeper) present(p *place) *Process {
 // await waits until the worker of a place accepts.
 func (k *keeper) await(ctx context.Context, p *place) error {
 	process := k.present(p)
+	if process == nil {
+		return errors.New("a worker ended at once")
+	}
 	for {
-		if process == nil {
-			return errors.New("a worker ended at once")
-		}
 		if err := process.Ended(); err != nil {
 			return err
 		}
-		if k.isAccepting(p) {
-			return nil
+		if accept, err := k.serving.among([]int{process.PID}); err != nil || len(accept) > 0 {
+			return err
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("worker %d doesn't accept: %w: %s", process.PID, ctx.Err(), process.LastWords())
-		case <-time.After(10 * time.Millisecond):
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("worker %d doesn't accept: %w: %s", process.PID, err, process.LastWords())
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
-}
-
-func (k *keeper) isAccepting(p *place) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if p.process == nil || p.process.Ended() != nil {
-		return false
-	}
-	p.accepts = p.accepts || accepts(p.process.PID, p.inode)
-	return p.accepts
 }
 
 // workers are those that accept.
-func (k *keeper) workers() (pids []int, err error) {
+func (k *keeper) workers() ([]int, error) {
+	var pids []int
 	for _, p := range k.all() {
-		if process := k.present(p); process != nil && k.isAccepting(p) {
+		if process := k.present(p); process != nil && process.Ended() == nil {
 			pids = append(pids, process.PID)
 		}
 	}
-	return pids, nil
+	return k.serving.among(pids)
 }
 
 func (k *keeper) all() []*place {

@@ -2,6 +2,7 @@ package contender
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -11,25 +12,21 @@ import (
 // than net.core.somaxconn, by default the same.
 const backlog = 4096
 
-// bound is a socket at a port of all addresses of both families, and its
-// number in the file system, by which processes that hold it can be told.
-func bound(port int, reuseport bool) (file *os.File, inode uint64, err error) {
+// bound is a socket at a port of all addresses of both families.
+func bound(port int, reuseport bool) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, 0, os.NewSyscallError("socket", err)
+		return nil, os.NewSyscallError("socket", err)
 	}
-	file = os.NewFile(uintptr(fd), "listener")
-	err = unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_V6ONLY, 0)
+	share := unix.SO_REUSEADDR
 	if reuseport {
-		err = errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
-	} else {
-		err = errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
+		share = unix.SO_REUSEPORT
 	}
-	var stat unix.Stat_t
-	err = errors.Join(err, unix.Bind(fd, &unix.SockaddrInet6{Port: port}), unix.Fstat(fd, &stat))
+	err = errors.Join(unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_V6ONLY, 0),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, share, 1), unix.Bind(fd, &unix.SockaddrInet6{Port: port}))
 	if err != nil {
-		file.Close()
-		return nil, 0, err
+		unix.Close(fd)
+		return nil, fmt.Errorf("bind port %d: %w", port, err)
 	}
-	return file, stat.Ino, nil
+	return os.NewFile(uintptr(fd), "listener"), nil
 }

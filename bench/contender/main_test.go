@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -122,10 +121,8 @@ func stopped(t *testing.T, f *Fleet) {
 			t.Errorf("cgroup %s is left", b)
 		}
 	}
-	if pins, err := pinFolder(); err == nil {
-		if _, err := os.Stat(pins); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s: %v", pins, err)
-		}
+	if left, _ := filepath.Glob(fmt.Sprintf("/sys/fs/bpf/sockdist-bench-%d-*", os.Getpid())); len(left) > 0 {
+		t.Errorf("pins %v are left", left)
 	}
 	if left, _ := filepath.Glob("/tmp/sockdist-*/bench-" + fmt.Sprint(os.Getpid()) + "-*"); len(left) > 0 {
 		t.Errorf("%v are left", left)

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -15,7 +14,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sockdist/sockdist/loader"
 	"github.com/sockdist/sockdist/userspace/control"
 )
 
@@ -51,8 +49,7 @@ func local(port int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port))
 }
 
-// An app is one of sockdist run, with pins and a runtime folder that no other
-// sockdist of the machine knows of.
+// An app is one of sockdist run, with a runtime folder of its own.
 type app struct {
 	setup      *Setup
 	name       string
@@ -68,9 +65,6 @@ var apps atomic.Int64
 func (s *Setup) newApp() (*app, error) {
 	a := &app{setup: s, name: fmt.Sprintf("bench-%d-%d", os.Getpid(), apps.Add(1))}
 	var err error
-	if a.pins, err = pinFolder(); err != nil {
-		return nil, err
-	}
 	if a.tree, err = branchOf(a.name); err != nil {
 		return nil, err
 	}
@@ -78,30 +72,13 @@ func (s *Setup) newApp() (*app, error) {
 	if a.runtime, err = os.MkdirTemp("", "sockdist-"); err != nil {
 		return nil, err
 	}
+	if a.pins, err = usePins(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(a.runtime))
+	}
 	f := s.begun()
 	f.trees = append(f.trees, a.tree)
 	f.ends = append(f.ends, a.end)
 	return a, nil
-}
-
-// pinFolder is one for all fleets of this process, since each folder has
-// accounting of its own, which sees every connection of the machine.
-func pinFolder() (string, error) {
-	host, err := loader.Open(loader.Options{})
-	if err != nil {
-		return "", err
-	}
-	bpffs := filepath.Dir(filepath.Dir(host.Dir()))
-	return filepath.Join(bpffs, fmt.Sprintf("sockdist-bench-%d", os.Getpid())), nil
-}
-
-// removePins takes the folder away when nothing is pinned in it any more.
-func removePins(folder string) error {
-	host, err := loader.Open(loader.Options{Dir: folder})
-	if err != nil {
-		return err
-	}
-	return host.Remove()
 }
 
 func (a *app) command(args ...string) []string {
@@ -161,7 +138,7 @@ func (a *app) end() error {
 		}
 		a.force()
 	}
-	return errors.Join(removePins(a.pins), os.RemoveAll(a.runtime))
+	return errors.Join(leavePins(), os.RemoveAll(a.runtime))
 }
 
 // force ends what the supervisor couldn't, or left when somebody killed it.
@@ -180,7 +157,7 @@ func (a *app) force() {
 // attach has sockdist steer the listeners of a fleet, and give them back at its
 // end.
 func (s *Setup) attach(ctx context.Context, f *Fleet, policy string) error {
-	pins, err := pinFolder()
+	pins, err := usePins()
 	if err != nil {
 		return err
 	}
@@ -188,13 +165,13 @@ func (s *Setup) attach(ctx context.Context, f *Fleet, policy string) error {
 	sockdist := func(args ...string) []string { return append([]string{s.Programs.Sockdist, "--dir", pins}, args...) }
 	args := sockdist("attach", "--name", name, "--policy", policy, fmt.Sprintf(":%d", f.Address.Port()))
 	if err := runVerb(ctx, args); err != nil {
-		return err
+		return errors.Join(err, leavePins())
 	}
 	f.Commands = append(f.Commands, args)
 	f.ends = append(f.ends, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		return errors.Join(runVerb(ctx, sockdist("detach", name)), removePins(pins))
+		return errors.Join(runVerb(ctx, sockdist("detach", name)), leavePins())
 	})
 	return nil
 }

@@ -1,0 +1,158 @@
+package contender
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// goNames are the contenders of this file's tests.
+var goNames = []string{
+	"go-shared", "go-reuseport", "go-master-rr", "go-master-least", "sockdist-go", "sockdist-go-p2c", "sockdist-go-rr",
+	"sockdist-go-random", "sockdist-go-hash", "sockdist-go-worker", "fasthttp-prefork", "fiber-prefork", "fasthttp-sockdist",
+}
+
+// Each serves with as many workers as it was asked for, and what it says it can, it can.
+func TestGoContenders(t *testing.T) {
+	for _, name := range goNames {
+		t.Run(name, func(t *testing.T) {
+			s := newSetup(t, 3)
+			f := start(t, name, s)
+			can := ByName(name).Can
+			before := awaitWorkers(t, f, 3)
+			if name == "sockdist-go-hash" {
+				sticks(t, f)
+				return
+			}
+			answeredBy(t, f, before)
+			if (f.Grow != nil) != can.Has(Grows) || (f.Reload != nil) != can.Has(Reloads) {
+				t.Errorf("grows %v, reloads %v: it is said to be able to %b", f.Grow != nil, f.Reload != nil, can)
+			}
+			if cpu, err := f.CPU(); err != nil || cpu <= 0 {
+				t.Errorf("CPU %v, %v", cpu, err)
+			}
+			if memory, err := f.Memory(); err != nil || memory < 1<<20 {
+				t.Errorf("memory %d, %v", memory, err)
+			}
+			if can.Has(Respawns) {
+				respawns(t, f, before)
+			}
+			if can.Has(Grows) {
+				do(t, f.Grow)
+				answeredBy(t, f, awaitWorkers(t, f, 4))
+			}
+			if can.Has(Reloads) {
+				before = awaitWorkers(t, f, 4)
+				do(t, f.Reload)
+				after := awaitWorkers(t, f, 4)
+				if slices.ContainsFunc(after, func(pid int) bool { return slices.Contains(before, pid) }) {
+					t.Errorf("a reload made %v of %v", after, before)
+				}
+				answeredBy(t, f, after)
+			}
+		})
+	}
+}
+
+// sticks is the policy hash: a client's address has one worker.
+func sticks(t *testing.T, f *Fleet) {
+	t.Helper()
+	pids := atOnce(t, f, 6, "/")
+	slices.Sort(pids)
+	if got := slices.Compact(pids); len(got) != 1 {
+		t.Errorf("%v answered one address", got)
+	}
+}
+
+func do(t *testing.T, change func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := change(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// respawns kills a worker, and another comes.
+func respawns(t *testing.T, f *Fleet, pids []int) {
+	t.Helper()
+	if err := unix.Kill(pids[0], unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		now, err := f.Workers()
+		if err == nil && len(now) == len(pids) && !slices.Contains(now, pids[0]) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d was killed; workers %v, then %v, %v", pids[0], pids, now, err)
+		}
+	}
+}
+
+// awaitWorkers waits for exactly n.
+func awaitWorkers(t *testing.T, f *Fleet, n int) []int {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		pids, err := f.Workers()
+		if err == nil && len(pids) == n {
+			return pids
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("workers %v, %v; want %d", pids, err, n)
+		}
+	}
+}
+
+// answeredBy has all of some workers answer, and nobody else. What gives out
+// connections at random gets time for it.
+func answeredBy(t *testing.T, f *Fleet, want []int) {
+	t.Helper()
+	answered := make(map[int]bool)
+	for deadline := time.Now().Add(10 * time.Second); len(answered) < len(want); {
+		for _, pid := range atOnce(t, f, 2*len(want), "/work?us=500") {
+			answered[pid] = true
+			if !slices.Contains(want, pid) {
+				t.Fatalf("%d answered; workers are %v", pid, want)
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("only %v answered, of %v", answered, want)
+		}
+	}
+}
+
+// atOnce asks over connections of the same time.
+func atOnce(t *testing.T, f *Fleet, n int, path string) []int {
+	t.Helper()
+	pids, errs := make([]int, n), make([]error, n)
+	var asking sync.WaitGroup
+	for i := range n {
+		asking.Go(func() { pids[i], errs[i] = Ask(f.Address, path) })
+	}
+	asking.Wait()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return pids
+}
+
+// Dispatch that leaves nothing to chance reaches every worker in the first round.
+func TestGoDispatch(t *testing.T) {
+	for _, name := range []string{"go-master-rr", "go-master-least", "sockdist-go", "sockdist-go-rr"} {
+		t.Run(name, func(t *testing.T) {
+			f := start(t, name, newSetup(t, 3))
+			pids := atOnce(t, f, 3, "/work?us=20000")
+			slices.Sort(pids)
+			if got := slices.Compact(pids); len(got) != 3 {
+				t.Errorf("three connections at once reached %v", got)
+			}
+		})
+	}
+}

@@ -1,4 +1,0 @@
-package contender
-
-func gos() []*Contender     { return nil }
-func prefork() []*Contender { return nil }
