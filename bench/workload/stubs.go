@@ -1,7 +1,3 @@
 package workload
 
-var (
-	rate, queue, uneven              Workload
-	keepalive, longlived, burst      Workload
-	stall, crash, reload, pick, idle Workload
-)
+var idle Workload
