@@ -2,7 +2,6 @@ package contender
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -38,7 +37,7 @@ type place struct {
 	left    chan struct{} // closed: nobody is there any more
 
 	// The present worker, under the keeper's lock.
-	process *Process // nil between two
+	process *Process // or the last one
 }
 
 // keep starts the fleet of a keeper.
@@ -124,12 +123,7 @@ func (k *keeper) inheriting(listener *os.File) Command {
 func (k *keeper) watch(p *place) {
 	defer close(p.left)
 	for {
-		if process := k.present(p); process != nil {
-			<-process.ended
-		}
-		k.mu.Lock()
-		p.process = nil
-		k.mu.Unlock()
+		<-k.present(p).ended
 		select {
 		case <-k.over:
 			return
@@ -150,9 +144,6 @@ func (k *keeper) present(p *place) *Process {
 // await waits until the worker of a place accepts.
 func (k *keeper) await(ctx context.Context, p *place) error {
 	process := k.present(p)
-	if process == nil {
-		return errors.New("a worker ended at once")
-	}
 	for {
 		if err := process.Ended(); err != nil {
 			return err
@@ -171,7 +162,7 @@ func (k *keeper) await(ctx context.Context, p *place) error {
 func (k *keeper) workers() ([]int, error) {
 	var pids []int
 	for _, p := range k.all() {
-		if process := k.present(p); process != nil && process.Ended() == nil {
+		if process := k.present(p); process.Ended() == nil {
 			pids = append(pids, process.PID)
 		}
 	}
@@ -217,10 +208,8 @@ func (k *keeper) forget(old []*place) {
 
 // signal reaches the worker of a place, if there is one.
 func (k *keeper) signal(p *place, s unix.Signal) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if p.process != nil && p.process.Ended() == nil {
-		_ = p.process.Signal(s)
+	if process := k.present(p); process.Ended() == nil {
+		_ = process.Signal(s)
 	}
 }
 

@@ -121,14 +121,19 @@ func stopped(t *testing.T, f *Fleet) {
 			t.Errorf("cgroup %s is left", b)
 		}
 	}
-	if left, _ := filepath.Glob(fmt.Sprintf("/sys/fs/bpf/sockdist-bench-%d-*", os.Getpid())); len(left) > 0 {
-		t.Errorf("pins %v are left", left)
-	}
+	noPins(t)
 	if left, _ := filepath.Glob("/tmp/sockdist-*/bench-" + fmt.Sprint(os.Getpid()) + "-*"); len(left) > 0 {
 		t.Errorf("%v are left", left)
 	}
 	if _, err := Ask(f.Address, "/"); !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("%s after the stop: %v", f.Address, err)
+	}
+}
+
+func noPins(t *testing.T) {
+	t.Helper()
+	if left, _ := filepath.Glob(fmt.Sprintf("/sys/fs/bpf/sockdist-bench-%d-*", os.Getpid())); len(left) > 0 {
+		t.Errorf("pins %v are left", left)
 	}
 }
 

@@ -66,15 +66,11 @@ func (p *passed) ended() {
 
 // servePassed serves what comes with net/http, until nothing comes any more.
 func servePassed(work *app.Work, from *passed) error {
-	if err := unix.SetNonblock(from.fd, true); err != nil {
-		return err
-	}
-	file := os.NewFile(uintptr(from.fd), "control")
-	raw, err := file.SyscallConn()
+	c, err := newChannel(from)
 	if err != nil {
 		return err
 	}
-	return untilTold(newServer(work), &channel{passed: from, file: file, wait: raw.Read})
+	return untilTold(newServer(work), c)
 }
 
 // A channel is a source as a net.Listener.
@@ -82,6 +78,18 @@ type channel struct {
 	*passed
 	file *os.File
 	wait func(func(fd uintptr) (done bool)) error // until it can be read
+}
+
+func newChannel(from *passed) (*channel, error) {
+	if err := unix.SetNonblock(from.fd, true); err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(from.fd), "control")
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	return &channel{passed: from, file: file, wait: raw.Read}, nil
 }
 
 func (c *channel) Accept() (net.Conn, error) {
