@@ -34,6 +34,7 @@ type Group struct {
 	loads   *ebpf.Map
 	memory  *mapping[abiGroup]
 	load    *mapping[abiLoads]
+	empty   atomic.Uint64 // see noteEmpty
 }
 
 type groupObjects struct {

@@ -35,13 +35,19 @@ const (
 // It works in the calling thread's network namespace, which must be the
 // group's. It costs a walk over the kernel's table of connections, which takes a
 // few milliseconds and more with many thousand connections at the group's port,
-// and nothing in the way of a connection.
+// and nothing in the way of a connection. Groups that are recounted at the same
+// time share a walk, and one that was found empty costs none until something
+// happens there.
 func (g *Group) Recount() (corrected int, err error) {
 	defer wrap(&err, "group %s: recount connections", g.name)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := g.inNamespace(); err != nil {
 		return 0, err
+	}
+	digest := g.memory.value.digest()
+	if digest == g.empty.Load() {
+		return 0, nil
 	}
 	maps, err := g.host.pinnedMaps()
 	if err != nil {
@@ -50,8 +56,12 @@ func (g *Group) Recount() (corrected int, err error) {
 	defer maps.close()
 	r := recounter{group: g, maps: maps}
 	first, err := r.look()
-	if err != nil || !first.doubtful() {
+	if err != nil {
 		return 0, err
+	}
+	if !first.doubtful() {
+		g.noteEmpty(digest, &first)
+		return 0, nil
 	}
 	unlock, err := g.exclusive() // slots keep their owners, and two don't correct the same
 	if err != nil {
@@ -59,6 +69,20 @@ func (g *Group) Recount() (corrected int, err error) {
 	}
 	defer unlock()
 	return r.recount()
+}
+
+// noteEmpty remembers what a group showed that had no connections, nor moves of
+// any: until something happens there nothing can be wrong. Where there are
+// connections, they may close unseen.
+func (g *Group) noteEmpty(digest uint64, l *look) {
+	for _, slot := range l.before.slot {
+		if slot.connections != 0 {
+			return
+		}
+	}
+	if l.before.moved == 0 {
+		g.empty.Store(digest)
+	}
 }
 
 // inNamespace: elsewhere there is no socket of the group, and all counts would look too high.

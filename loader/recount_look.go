@@ -51,18 +51,9 @@ func (m *abiGroup) read() (r reading) {
 	return r
 }
 
-// look walks once.
-func (r *recounter) look() (l look, err error) {
-	m := r.group.memory.value
-	l.before = m.read()
-	err = eachOrigin(m.Meta.Port, r.maps.Origins, func(cookie uint64, born abiOrigin) error {
-		return r.count(&l.tally, cookie, born)
-	})
-	if err != nil {
-		return l, fmt.Errorf("walk over sockets: %w", err)
-	}
-	l.after = m.read()
-	return l, nil
+// look walks once, together with others who look at their groups just now.
+func (r *recounter) look() (look, error) {
+	return censusOf(r.group.memory.value.Meta.Netns).look(r)
 }
 
 // count adds a connection whose storage says where it was born.
