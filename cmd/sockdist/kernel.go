@@ -111,7 +111,7 @@ type steering struct {
 	app    *loader.App
 	events *loader.Events
 
-	mu     sync.Mutex
+	mu     sync.RWMutex // for reading: while the groups are read
 	groups map[sockets.Group]*loader.Group
 	before *predecessor // of an app that was taken over, or lost its pins; nil: there is none
 }

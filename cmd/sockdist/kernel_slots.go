@@ -127,12 +127,37 @@ func (s *steering) Keep(slots []int) error {
 }
 
 func (s *steering) Recount() (corrected int, err error) {
-	err = s.eachGroup(func(g *loader.Group) error {
-		n, err := g.Recount()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, g := range s.groups {
+		n, failed := g.Recount()
 		corrected += n
-		return err
-	})
+		err = errors.Join(err, failed)
+	}
 	return corrected, err
+}
+
+// Glancer's function says yes where it can't look: somebody changes the groups
+// just now.
+func (s *steering) Glancer() func() bool {
+	var seen map[*loader.Group]*loader.Glance
+	return func() (happened bool) {
+		if !s.mu.TryRLock() {
+			return true
+		}
+		defer s.mu.RUnlock()
+		before := seen
+		seen = make(map[*loader.Group]*loader.Glance, len(s.groups))
+		for _, g := range s.groups {
+			last := before[g]
+			if last == nil {
+				last = new(loader.Glance)
+			}
+			seen[g] = last
+			happened = g.Glance(last) || happened
+		}
+		return happened
+	}
 }
 
 func (s *steering) Dial(ctx context.Context, slot int, where sockets.Group) (net.Conn, error) {
@@ -153,8 +178,8 @@ func ignoreNoSlot(err error) error {
 }
 
 func (s *steering) Traffic() (map[int]control.Traffic, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	traffic := make(map[int]control.Traffic)
 	for _, g := range s.groups {
 		snapshot, err := g.Snapshot()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/sockdist/sockdist/userspace/sockets"
 )
@@ -26,6 +27,7 @@ func (l *listeners) adopt(w *worker, found sockets.Listener) bool {
 	case err == nil:
 		taken = &place{seat: at, cookie: found.Cookie}
 		l.byPlace[at], l.byCookie[found.Cookie] = taken, taken
+		l.changed = time.Now()
 		l.log.Debug("adopted a listener", "slot", w.slot, "address", found.Address, "cookie", found.Cookie)
 		l.announce(at.group, false)
 	case gone(err):

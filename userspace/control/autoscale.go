@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sockdist/sockdist/userspace/health"
+	"github.com/sockdist/sockdist/userspace/health/rounds"
 	"github.com/sockdist/sockdist/userspace/scaling"
 )
 
@@ -50,11 +51,11 @@ func (s *Supervisor) scaleByLoad() {
 	}
 	scaler := scaling.New(s.config.ScaleAt, s.config.Min, s.config.Max)
 	meter := &loadMeter{app: s}
-	ticker := time.NewTicker(scaling.Interval)
-	defer ticker.Stop()
+	post := rounds.Every(scaling.Interval)
+	defer post.Stop()
 	for {
 		select {
-		case <-ticker.C:
+		case <-post.C:
 		case <-s.urgency.at(stopping):
 			return
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sockdist/sockdist/userspace/health"
+	"github.com/sockdist/sockdist/userspace/health/rounds"
 )
 
 // OnHang is what becomes of a worker that hangs.
@@ -38,8 +39,13 @@ const (
 // get no new connections, and the others get their queue. A
 // worker that is ejected for its queue has nothing any more by which one could see that
 // it goes on; therefore a canary, a connection of ours, waits in its queue.
+//
+// While nobody can hang it sleeps: a worker without a queue, and with a heart
+// that beats, has to get a connection first. Then only the rounds glance at the
+// kernel side's memory.
 type guard struct {
 	app     *Supervisor
+	post    *rounds.Post
 	check   *health.Check // of queues
 	hearts  *health.Check
 	beat    map[int]uint64 // at the last look
@@ -62,12 +68,17 @@ func (s *Supervisor) watchProgress() {
 		beat: make(map[int]uint64), ejected: make(map[int]*ejection), idle: make(map[int]uint64), waits: make(waits),
 	}
 	defer g.end()
-	ticker := time.NewTicker(g.check.Interval())
-	defer ticker.Stop()
+	g.post = rounds.Every(g.check.Interval())
+	defer g.post.Stop()
+	glance := s.steering.Glancer()
 	for {
 		select {
-		case <-ticker.C:
-			g.look()
+		case <-g.post.C:
+			if g.look() {
+				g.post.Change(g.check.Interval(), nil)
+			} else {
+				g.post.Change(g.check.GlanceInterval(), glance)
+			}
 		case <-s.urgency.at(hurried):
 			return
 		}
@@ -94,23 +105,23 @@ func (g *guard) end() {
 	}
 }
 
-// look is done every Interval.
-func (g *guard) look() {
+// look tells whether it has to look again an Interval later.
+func (g *guard) look() (again bool) {
 	g.forgetGone()
 	traffic, err := g.app.steering.Traffic()
 	if err == nil {
 		var readings []health.Reading
 		if readings, err = g.readings(traffic); err == nil {
-			g.act(health.Now(), readings, traffic)
-			return
+			return g.act(health.Now(), readings, traffic)
 		}
 	}
 	g.app.log.Error(fmt.Sprintf("look whether workers hang: %v", err))
+	return true
 }
 
-// act does what the readings call for.
-func (g *guard) act(now time.Duration, readings []health.Reading, traffic map[int]Traffic) {
-	g.noteWaits(now, readings, traffic)
+// act does what the readings call for, and tells whether somebody may hang.
+func (g *guard) act(now time.Duration, readings []health.Reading, traffic map[int]Traffic) (may bool) {
+	may = g.noteWaits(now, readings, traffic)
 	found := g.judge(now, readings, traffic)
 	g.sayIfOpen(found)
 	for _, h := range found.hung {
@@ -132,10 +143,12 @@ func (g *guard) act(now time.Duration, readings []health.Reading, traffic map[in
 			g.tend(now, e, r.Backlog)
 		}
 	}
+	return may || len(g.ejected) > 0
 }
 
-// noteWaits is for isStarved.
-func (g *guard) noteWaits(now time.Duration, readings []health.Reading, traffic map[int]Traffic) {
+// noteWaits is for isStarved. It tells whether there is something to note: a
+// worker with a queue, or a heart that stands still.
+func (g *guard) noteWaits(now time.Duration, readings []health.Reading, traffic map[int]Traffic) (any bool) {
 	for _, r := range readings {
 		w := g.app.crew.in(r.Slot)
 		still := g.stands(r.Slot, traffic[r.Slot].Beat)
@@ -144,7 +157,9 @@ func (g *guard) noteWaits(now time.Duration, readings []health.Reading, traffic 
 			continue
 		}
 		g.waits.note(now, w)
+		any = true
 	}
+	return any
 }
 
 // isStarved tells whether a worker does nothing because it gets no CPU. That

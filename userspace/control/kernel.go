@@ -84,6 +84,11 @@ type Steering interface {
 	// nothing may be missing.
 	Traffic() (map[int]Traffic, error)
 
+	// Glancer returns a function that tells whether Traffic is worth a look: whether
+	// anything has happened since it was last called, or a worker's Beat has not
+	// risen. It is quick, waits for nothing, and isn't for several goroutines at once.
+	Glancer() func() bool
+
 	// Restore makes anew what was lost behind our back, as when bpffs was
 	// unmounted, and tells whether it did: then each listener has to be adopted
 	// again. What an operator had set is forgotten.

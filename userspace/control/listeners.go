@@ -30,6 +30,7 @@ type listeners struct {
 	complete func()      // is told of every group that is announced
 
 	mu        sync.Mutex
+	changed   time.Time // when a socket last came to be ours, or was shut for a moment
 	byCookie  map[uint64]*place
 	byPlace   map[seat]*place
 	waiting   map[seat]bool  // another socket wants the seat
@@ -103,11 +104,18 @@ func (l *listeners) search(ctx context.Context, e Event) {
 // scan compares the workers' listeners with what has a slot, and adopts those
 // which are new. It returns the cookies of those that are
 // dealt with, with or without a slot; only the others are worth another look.
-func (l *listeners) scan() map[uint64]bool {
+func (l *listeners) scan() map[uint64]bool { return l.scanSince(time.Now()) }
+
+// scanSince is content with a list of listeners that somebody else made after the
+// moment, as long as it has all that are ours.
+func (l *listeners) scanSince(moment time.Time) map[uint64]bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ours := l.homes()
-	found, err := sockets.Listeners(sockets.Address{})
+	if moment.Before(l.changed) {
+		moment = l.changed
+	}
+	found, err := sockets.ListenersSince(moment)
 	if err != nil {
 		l.log.Error(fmt.Sprintf("look for listeners of the workers: %v", err))
 		return nil
@@ -130,9 +138,11 @@ func (l *listeners) scan() map[uint64]bool {
 
 // missClosed marks what isn't among the listeners any more.
 func (l *listeners) missClosed(found []sockets.Listener) {
-	present := make(map[uint64]bool)
-	for _, socket := range found {
-		present[socket.Cookie] = true
+	present := make(map[uint64]bool, len(l.byCookie))
+	for _, socket := range found { // of all apps
+		if l.byCookie[socket.Cookie] != nil {
+			present[socket.Cookie] = true
+		}
 	}
 	for cookie, p := range l.byCookie {
 		if !present[cookie] {

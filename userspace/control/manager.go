@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/sockdist/sockdist/userspace/health/rounds"
 )
 
 // Manager is a service manager that wants to know how the app is. Its methods
@@ -64,11 +66,11 @@ func (s *Supervisor) feedWatchdog() {
 	if every <= 0 {
 		return
 	}
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
+	post := rounds.Every(every)
+	defer post.Stop()
 	for {
 		select {
-		case <-ticker.C:
+		case <-post.C:
 		case <-s.ended:
 			return
 		}

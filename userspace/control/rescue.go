@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sockdist/sockdist/userspace/sockets"
 )
@@ -72,6 +73,7 @@ func (l *listeners) rescueOne(w *worker, found sockets.Listener) error {
 	}
 	defer socket.Close()
 	l.shut[found.Cookie]++
+	defer func() { l.changed = time.Now() }()
 	if err := sockets.Rescue(socket.FD(), found.MaxBacklog); err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/sockdist/sockdist/userspace/health/rounds"
 )
 
 // serve starts the workers, and returns when they are ended.
@@ -63,9 +65,9 @@ const recountEvery = 30 * time.Second
 func (s *Supervisor) wait() error {
 	late := time.NewTimer(listenTime)
 	defer late.Stop()
-	scan := time.NewTicker(scanEvery)
+	scan := rounds.Every(scanEvery)
 	defer scan.Stop()
-	recount := time.NewTicker(recountEvery)
+	recount := rounds.Every(recountEvery)
 	defer recount.Stop()
 	for {
 		select {
@@ -73,9 +75,9 @@ func (s *Supervisor) wait() error {
 			return nil
 		case err := <-s.failed:
 			return err
-		case <-scan.C:
+		case moment := <-scan.C:
 			s.restore()
-			s.listeners.scan()
+			s.listeners.scanSince(moment)
 		case <-recount.C:
 			s.recount()
 		case <-late.C:

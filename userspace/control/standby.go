@@ -7,14 +7,20 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sockdist/sockdist/userspace/health/rounds"
 	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
 // standbySlot is the slot of sockets that aren't a worker's.
 const standbySlot = MaxWorkers - 1
 
-// relieveEvery is how often the queues of standby sockets are looked at.
-const relieveEvery = 50 * time.Millisecond
+const (
+	// relieveEvery is how often the queues of standby sockets are looked at.
+	relieveEvery = 50 * time.Millisecond
+	// relieveSeldom is how often it is glanced whether anything has happened, while
+	// there are workers, and nothing waits.
+	relieveSeldom = 200 * time.Millisecond
+)
 
 // standby is a listening socket that outlives the app: the service manager's.
 // It shares the workers' port, and is picked when no worker can be. So
@@ -78,27 +84,41 @@ func (s *Supervisor) relieve() {
 	if len(s.standby) == 0 {
 		return
 	}
-	ticker := time.NewTicker(relieveEvery)
-	defer ticker.Stop()
+	post := rounds.Every(relieveEvery)
+	defer post.Stop()
+	glance := s.steering.Glancer()
 	for {
 		select {
-		case <-ticker.C:
+		case <-post.C:
 		case <-s.urgency.at(stopping):
 			return
 		}
-		traffic, err := s.steering.Traffic()
-		if err != nil || traffic[standbySlot].Connections == 0 {
-			continue
-		}
-		for _, socket := range s.standby {
-			if !s.isServed(socket.Group()) {
-				continue
-			}
-			if err := s.relieveOne(socket); err != nil {
-				s.log.Error(fmt.Sprintf("give workers what waits at %s: %v", socket.Address, err))
-			}
+		if s.relieveAll() {
+			post.Change(relieveEvery, nil)
+		} else {
+			post.Change(relieveSeldom, glance)
 		}
 	}
+}
+
+// relieveAll tells whether something may come to wait: where all are served,
+// nothing is picked for a standby socket.
+func (s *Supervisor) relieveAll() (may bool) {
+	traffic, err := s.steering.Traffic()
+	waits := err == nil && traffic[standbySlot].Connections > 0
+	for _, socket := range s.standby {
+		if !s.isServed(socket.Group()) {
+			may = true
+			continue
+		}
+		if !waits {
+			continue
+		}
+		if err := s.relieveOne(socket); err != nil {
+			s.log.Error(fmt.Sprintf("give workers what waits at %s: %v", socket.Address, err))
+		}
+	}
+	return may || waits || err != nil
 }
 
 // isServed tells whether a worker gets connections in the group.

@@ -8,12 +8,12 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sockdist/sockdist/internal/folder"
 	"github.com/sockdist/sockdist/userspace/config"
+	"github.com/sockdist/sockdist/userspace/health/rounds"
 )
 
 // A Daemon runs once.
@@ -212,12 +212,12 @@ func (d *Daemon) feedWatchdog() {
 	if every <= 0 {
 		return
 	}
-	ticker := time.NewTicker(every / 2)
-	defer ticker.Stop()
+	post := rounds.Every(every / 2)
+	defer post.Stop()
 	said := ""
 	for {
 		select {
-		case <-ticker.C:
+		case <-post.C:
 		case <-d.ended:
 			return
 		}

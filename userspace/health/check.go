@@ -73,6 +73,11 @@ func (c *Check) Interval() time.Duration {
 	return min(max(c.after/looks, minInterval), maxInterval)
 }
 
+// GlanceInterval returns how often it should be looked whether a slot can have a
+// backlog by now, while none has and Look isn't called. A worker that stops is
+// found two intervals later than Interval says, at most.
+func (c *Check) GlanceInterval() time.Duration { return 2 * c.Interval() }
+
 // Look takes the readings of one moment, one a slot, at a time of
 // CLOCK_MONOTONIC.
 func (c *Check) Look(now time.Duration, readings []Reading) Verdict {

@@ -24,7 +24,6 @@ func BenchmarkIdleLook(b *testing.B) {
 	w.must(w.group.Change(w.config))
 	g.begin()
 	now := health.Now()
-	g.tidied = now + time.Hour
 	for b.Loop() {
 		for _, line := range lines[:64] {
 			line[1]++
@@ -34,6 +33,32 @@ func BenchmarkIdleLook(b *testing.B) {
 	}
 	b.StopTimer()
 	g.forgetAll()
+	for _, files := range all {
+		closeAll(files)
+	}
+}
+
+// BenchmarkIdleGlance is what the rounds do for a group in which nothing happens:
+// two workers whose hearts beat, five times a second.
+func BenchmarkIdleGlance(b *testing.B) {
+	w := newWorld(b)
+	var all [][]*os.File
+	for range 2 {
+		_, _, files, err := w.join()
+		w.must(err)
+		all = append(all, files)
+	}
+	lines := mapLoads(all[0][1])
+	g := &guard{group: w.group}
+	g.begin()
+	for b.Loop() {
+		lines[0][1]++
+		lines[1][1]++
+		if g.glance() && b.N > 2 {
+			b.Fatal("something has happened")
+		}
+	}
+	b.StopTimer()
 	for _, files := range all {
 		closeAll(files)
 	}

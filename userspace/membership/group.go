@@ -49,6 +49,7 @@ type Group struct {
 	holder  int // a bound socket that doesn't listen: nobody else gets the address
 	standby *standby
 	members map[int]*member
+	changed time.Time       // when one last came, or its listener was shut for a moment
 	left    map[uint64]bool // listeners of members that said that they leave
 	ended   bool
 }

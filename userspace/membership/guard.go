@@ -2,16 +2,20 @@ package membership
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sockdist/sockdist/loader"
 	"github.com/sockdist/sockdist/userspace/health"
+	"github.com/sockdist/sockdist/userspace/health/rounds"
 	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
 const (
 	// tidyEvery is how often slots without a worker are looked for.
 	tidyEvery = time.Second
+	// tidySeldom is how often while nothing happens: what no program was told of.
+	tidySeldom = 5 * time.Second
 	// recountEvery is how often the counts are compared with the connections there are.
 	recountEvery = 30 * time.Second
 	// leastBeat is the least time after which a heartbeat stands still: workers of
@@ -20,18 +24,20 @@ const (
 )
 
 // A guard looks for workers that hang, for slots that nobody is in any more, and
-// for connections that come without a pick. It is for one goroutine.
+// for connections that come without a pick. While nothing of that can be it sleeps,
+// and only the rounds glance at the group's memory. It is for one goroutine.
 type guard struct {
 	group *Group
 	after time.Duration // Config.HangAfter
+	every time.Duration // between two looks
+	rests time.Duration // between two glances
+	shown loader.Glance
 	// queue watches what workers accept, beat their heartbeats; nil: nobody is
 	// ejected.
 	queue, beat *health.Check
 	ejected     map[int]*ejection
 	seen        map[int]*sight
 	open        bool // it was said that most hang
-	tidied      time.Duration
-	recounted   time.Duration
 	picks       picks
 	slots       []loader.Progress
 }
@@ -40,35 +46,52 @@ type guard struct {
 func (g *Group) guard() {
 	w := &guard{group: g}
 	defer w.forgetAll()
+	w.begin()
+	look, tidy, recount := rounds.Every(w.every), rounds.Every(tidyEvery), rounds.Every(recountEvery)
+	defer look.Stop()
+	defer tidy.Stop()
+	defer recount.Stop()
+	g.recount() // of what an earlier daemon left
 	for {
-		ticker := time.NewTicker(w.begin())
-		for again := true; again; {
-			select {
-			case <-ticker.C:
-				w.look()
-			case <-g.change:
-				again = false
-			case <-g.stop:
-				ticker.Stop()
-				return
+		select {
+		case <-look.C:
+			tidy.Change(tidyEvery, nil) // something has happened
+			if w.look() {
+				look.Change(w.every, nil)
+			} else {
+				look.Change(w.rests, w.glance)
 			}
+		case moment := <-tidy.C:
+			if !g.tidy(moment) {
+				tidy.Change(tidySeldom, nil)
+			}
+		case <-recount.C:
+			g.recount()
+		case <-g.change:
+			w.begin()
+			look.Change(w.every, nil)
+		case <-g.stop:
+			return
 		}
-		ticker.Stop()
 	}
 }
 
-// begin starts to watch by the present configuration, and returns how often to look.
-func (w *guard) begin() time.Duration {
+// begin starts to watch by the present configuration.
+func (w *guard) begin() {
 	w.forgetAll()
 	w.ejected, w.seen = make(map[int]*ejection), make(map[int]*sight)
 	w.after, w.queue, w.beat = w.group.Config().HangAfter, nil, nil
 	if w.after == 0 {
 		w.pardon()
-		return tidyEvery
+		w.every, w.rests = tidyEvery, tidyEvery
+		return
 	}
 	w.queue, w.beat = health.NewCheck(w.after), health.NewCheck(max(w.after, leastBeat))
-	return w.queue.Interval()
+	w.every, w.rests = w.queue.Interval(), w.queue.GlanceInterval()
 }
+
+// glance is what the rounds do while this sleeps.
+func (w *guard) glance() bool { return w.group.kernel.Glance(&w.shown) }
 
 // pardon readmits whoever was ejected, where nobody would do it any more.
 func (w *guard) pardon() {
@@ -97,16 +120,13 @@ func (w *guard) forgetAll() {
 	}
 }
 
-// look is done every interval.
-func (w *guard) look() {
-	now := health.Now()
-	for _, e := range w.lookNow(now) {
+// look tells whether it has to look again soon.
+func (w *guard) look() (again bool) {
+	canaries, again := w.lookNow(health.Now())
+	for _, e := range canaries {
 		e.sendCanary(w.group) // without the lock: it may take its time
 	}
-	if now-w.recounted >= recountEvery {
-		w.recounted = now
-		w.group.recount()
-	}
+	return again
 }
 
 // recount puts counts right that an event which no program saw left wrong.
@@ -120,33 +140,33 @@ func (g *Group) recount() {
 	}
 }
 
-// lookNow returns who wants a canary.
-func (w *guard) lookNow(now time.Duration) (canaries []*ejection) {
+// lookNow returns who wants a canary, and whether somebody may hang.
+func (w *guard) lookNow(now time.Duration) (canaries []*ejection, may bool) {
 	g := w.group
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.ended {
-		return nil
-	}
-	if now-w.tidied >= tidyEvery {
-		w.tidied = now
-		g.tidy(now)
+		return nil, false
 	}
 	w.slots = g.kernel.Progress(w.slots[:0])
 	if w.picks.areMissing(now, w.slots) {
 		g.steerAgain()
 	}
 	if w.after == 0 {
-		return nil
+		return nil, false
 	}
 	seen, err := w.sights(now)
 	if err != nil {
 		g.log.Error(fmt.Sprintf("look whether workers hang: %v", err))
-		return nil
+		return nil, true
 	}
 	w.judge(now, seen)
-	return w.tend(now, seen)
+	canaries = w.tend(now, seen)
+	return canaries, len(w.ejected) > 0 || slices.ContainsFunc(seen, (*sight).mayHang)
 }
+
+// mayHang: somebody waits for it, or its heart stands still.
+func (s *sight) mayHang() bool { return s.backlog > 0 || s.still > 0 }
 
 func (g *Group) steerAgain() {
 	if err := g.steer(); err != nil {

@@ -150,6 +150,7 @@ func (g *Group) enter(m *member) {
 		}
 	}
 	g.members[m.slot] = m
+	g.changed = time.Now()
 	if m.process.file != nil {
 		g.work.Go(func() {
 			if m.process.await() {
@@ -210,17 +211,24 @@ func (g *Group) hold(m *member, why loader.Hold) {
 	}
 }
 
-// tidy frees slots that have waited for their worker for long enough. The lock
-// must be held.
-func (g *Group) tidy(now time.Duration) {
-	if len(g.members) == 0 {
-		return
+// tidy frees slots that have waited for their worker for long enough, and tells
+// whether some still wait. A list of listeners of after the moment is good enough,
+// if it has all that are ours.
+func (g *Group) tidy(moment time.Time) (wait bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ended || len(g.members) == 0 {
+		return false
 	}
-	listening, err := sockets.Backlogs(g.place.Address.Port())
+	if moment.Before(g.changed) {
+		moment = g.changed
+	}
+	listening, err := g.listening(moment)
 	if err != nil {
 		g.log.Error(fmt.Sprintf("look which workers listen: %v", err))
-		return
+		return true
 	}
+	now := health.Now()
 	slots := make(map[int]loader.Progress)
 	for _, p := range g.kernel.Progress(nil) {
 		slots[p.Slot] = p
@@ -228,7 +236,7 @@ func (g *Group) tidy(now time.Duration) {
 	for _, m := range g.members {
 		p, there := slots[m.slot]
 		dead := m.process.hasEnded()
-		_, listens := listening[m.cookie] // now and then the kernel tells no program of a close
+		listens := listening[m.cookie] // now and then the kernel tells no program of a close
 		switch {
 		case !there || p.Cookie != m.cookie:
 			g.log.Warn(fmt.Sprintf("%s has lost its slot: somebody else has freed it", m))
@@ -249,4 +257,23 @@ func (g *Group) tidy(now time.Duration) {
 			m.endSession()
 		}
 	}
+	for _, m := range g.members {
+		wait = wait || m.lost != 0
+	}
+	return wait
+}
+
+// listening tells which members' listeners are there.
+func (g *Group) listening(moment time.Time) (map[uint64]bool, error) {
+	all, err := sockets.ListenersSince(moment)
+	if err != nil {
+		return nil, err
+	}
+	there := make(map[uint64]bool, len(g.members))
+	for _, l := range all { // of all groups
+		if l.Address.Port() == g.place.Address.Port() {
+			there[l.Cookie] = true
+		}
+	}
+	return there, nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -84,6 +85,7 @@ func (g *Group) rescue(m *member) error {
 		if err != nil {
 			return err
 		}
+		defer func() { g.changed = time.Now() }()
 		if err := sockets.Rescue(fd, d.MaxBacklog); err != nil {
 			return err
 		}

@@ -8,11 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sockdist/sockdist/loader"
+	"github.com/sockdist/sockdist/userspace/health/rounds"
 	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
-// relieveEvery is how often the queue of the standby is looked at.
-const relieveEvery = 50 * time.Millisecond
+const (
+	// relieveEvery is how often the queue of the standby is looked at.
+	relieveEvery = 50 * time.Millisecond
+	// relieveSeldom is how often it is glanced whether anything has happened, while
+	// there are workers, and nothing waits.
+	relieveSeldom = 200 * time.Millisecond
+)
 
 // standby is a listening socket that outlives the group: the service manager's.
 // It shares the workers' address, and is picked when no worker can be. So
@@ -73,17 +79,25 @@ func (g *Group) park() error {
 
 // relieve moves what waits at the standby to workers, as soon as there are some.
 func (g *Group) relieve() {
-	ticker := time.NewTicker(relieveEvery)
-	defer ticker.Stop()
+	post := rounds.Every(relieveEvery)
+	defer post.Stop()
 	var slots []loader.Progress
+	var seen loader.Glance
+	glance := func() bool { return g.kernel.Glance(&seen) }
 	for {
 		select {
-		case <-ticker.C:
+		case <-post.C:
 		case <-g.stop:
 			return
 		}
 		slots = g.kernel.Progress(slots[:0])
-		if !waitsFor(slots) {
+		waits, serves := atStandby(slots)
+		if serves && !waits {
+			post.Change(relieveSeldom, glance)
+			continue
+		}
+		post.Change(relieveEvery, nil)
+		if !serves {
 			continue
 		}
 		if err := g.relieveNow(); err != nil {
@@ -92,9 +106,9 @@ func (g *Group) relieve() {
 	}
 }
 
-// waitsFor tells whether something waits at the standby, and somebody could serve it.
-func waitsFor(slots []loader.Progress) bool {
-	waits, serves := false, false
+// atStandby tells whether something waits at the standby, and whether somebody
+// could serve it: as long as somebody can, nothing is picked for the standby.
+func atStandby(slots []loader.Progress) (waits, serves bool) {
 	for _, p := range slots {
 		if p.Slot == standbySlot {
 			waits = p.Connections > 0
@@ -102,7 +116,7 @@ func waitsFor(slots []loader.Progress) bool {
 			serves = serves || p.State == loader.Live && p.Hold == 0
 		}
 	}
-	return waits && serves
+	return waits, serves
 }
 
 func (g *Group) relieveNow() error {

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -44,6 +45,8 @@ type Kernel struct {
 	seats   map[Seat]control.Listener
 	notes   []string
 	traffic map[int]control.Traffic
+	looks   int
+	glances int
 
 	stop    chan struct{}
 	stopped sync.WaitGroup
@@ -126,6 +129,25 @@ func (k *Kernel) SetConnections(slot int, n uint64) {
 	t := k.traffic[slot]
 	t.Connections = n
 	k.traffic[slot] = t
+}
+
+// SetOpened sets how many connections Traffic says that a slot ever had.
+func (k *Kernel) SetOpened(slot int, n uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.traffic == nil {
+		k.traffic = make(map[int]control.Traffic)
+	}
+	t := k.traffic[slot]
+	t.Opened = n
+	k.traffic[slot] = t
+}
+
+// Looked returns how often Traffic, and functions of Glancer, were called.
+func (k *Kernel) Looked() (looks, glances int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.looks, k.glances
 }
 
 // Emit sends an event, as the kernel would.
@@ -365,11 +387,28 @@ func (s *steering) Dial(ctx context.Context, slot int, g sockets.Group) (net.Con
 func (s *steering) Traffic() (map[int]control.Traffic, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.looks++
 	traffic := make(map[int]control.Traffic)
 	for slot, t := range s.traffic {
 		traffic[slot] = t
 	}
 	return traffic, nil
+}
+
+// Glancer's function compares with the last time, word by word.
+func (s *steering) Glancer() func() bool {
+	var last map[int]control.Traffic
+	return func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.glances++
+		happened := !maps.Equal(s.traffic, last)
+		for slot, t := range s.traffic {
+			happened = happened || t.Beat != 0 && t.Beat == last[slot].Beat
+		}
+		last = maps.Clone(s.traffic)
+		return happened
+	}
 }
 
 // Close implements [control.Steering]: a test sees no difference to Detach.
