@@ -1,3 +1,0 @@
-package workload
-
-var idle Workload
