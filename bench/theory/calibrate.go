@@ -12,8 +12,10 @@ import (
 )
 
 const (
-	// calibrating is for how long each time is asked for.
-	calibrating = 400 * time.Millisecond
+	// calibrating is for how long a time is asked for at once, and calibrations
+	// how often: a machine that is busy for a moment shouldn't decide.
+	calibrating  = 200 * time.Millisecond
+	calibrations = 3
 	// always is how many requests are under way meanwhile: so many that the only
 	// worker is never idle.
 	always = 4
@@ -29,16 +31,27 @@ func Calibrate(ctx context.Context, server netip.AddrPort, asked []time.Duration
 		return 0, errors.New("nothing to ask for")
 	}
 	var all []time.Duration
-	for _, service := range asked {
-		t := load.Closed{Server: server, Concurrency: always, Length: max(calibrating, 10*service), Service: service}.Run(ctx)
-		if t.Failed > 0 || t.Answered == 0 {
-			return 0, fmt.Errorf("calibrate at %s: %d answers, %d failures: %w", server, t.Answered, t.Failed, errors.Join(t.Err, context.Cause(ctx)))
+	for range calibrations {
+		for _, service := range asked {
+			beyond, err := beyondAsked(ctx, server, service)
+			if err != nil {
+				return 0, fmt.Errorf("calibrate at %s: %w", server, err)
+			}
+			all = append(all, beyond)
 		}
-		if len(t.PIDs) > 1 {
-			return 0, fmt.Errorf("calibrate at %s: it has several workers: %v", server, t.PIDs)
-		}
-		all = append(all, t.Took/time.Duration(t.Answered)-service)
 	}
 	slices.Sort(all)
 	return max(0, all[len(all)/2]), nil
+}
+
+// beyondAsked is what an answer takes on average, beyond what is asked for.
+func beyondAsked(ctx context.Context, server netip.AddrPort, service time.Duration) (time.Duration, error) {
+	t := load.Closed{Server: server, Concurrency: always, Length: max(calibrating, 20*service), Service: service}.Run(ctx)
+	switch {
+	case t.Failed > 0 || t.Answered == 0:
+		return 0, fmt.Errorf("%d answers, %d failures: %w", t.Answered, t.Failed, errors.Join(t.Err, context.Cause(ctx)))
+	case len(t.PIDs) > 1:
+		return 0, fmt.Errorf("it has several workers: %v", t.PIDs)
+	}
+	return t.Took/time.Duration(t.Answered) - service, nil
 }

@@ -110,9 +110,7 @@ func queueCases(size Size) (cases []Case) {
 // length is longest where it matters most: in the cells of interest, without others.
 func (c cell) length(size Size, core bool) time.Duration {
 	switch {
-	case size == Quick:
-		return 3 * time.Second
-	case core && c.ofInterest():
+	case size == Full && core && c.ofInterest():
 		return 5 * time.Second
 	}
 	return 2500 * time.Millisecond

@@ -44,7 +44,7 @@ var rateFamilies = []rateFamily{
 		[]string{"go-master-rr", "sockdist-go", "haproxy-tcp-go"},
 		[]string{"go-shared", "go-master-least", "sockdist-go-p2c", "sockdist-go-rr", "sockdist-go-random", "sockdist-go-hash", "sockdist-go-worker",
 			"haproxy-http-go", "nginx-stream-go", "nginx-http-go"}},
-	{contender.FastHTTP, "fasthttp-prefork", []string{"fiber-prefork", "fasthttp-sockdist"}, nil},
+	{contender.FastHTTP, "fasthttp-prefork", []string{"fasthttp-sockdist"}, []string{"fiber-prefork"}},
 	{contender.Nginx, "nginx-reuseport", []string{"nginx-attached"}, nil},
 	{contender.Python, "gunicorn", []string{"sockdist-gunicorn"}, []string{"uvicorn", "sockdist-uvicorn"}},
 }
@@ -54,7 +54,7 @@ type rateLengths struct{ first, warm, greatest, common time.Duration }
 
 func lengthsOfRate(size Size) rateLengths {
 	if size == Quick {
-		return rateLengths{300 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond, 600 * time.Millisecond}
+		return rateLengths{200 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond, 400 * time.Millisecond}
 	}
 	return rateLengths{time.Second, 200 * time.Millisecond, 800 * time.Millisecond, 1200 * time.Millisecond}
 }
@@ -69,8 +69,7 @@ func rateCases(size Size) (cases []Case) {
 		cases = append(cases, Case{
 			Name: "rate/" + string(f.family), Title: fmt.Sprintf("%s, %d workers, a connection for each request", f.family, rateWorkers),
 			Contenders: names, Baseline: f.baseline,
-			Metrics: append([]result.Metric{serverCost, {Name: "rate", Title: "greatest rate", Unit: "/s", Higher: true}, totalCost, softirqCost},
-				append(latencies("p50", "p99"), memoryCost)...),
+			Metrics: rateMetrics(),
 			Note: "Costs and latencies are at a common rate, a quarter of the baseline's greatest. " +
 				"While workers are steered, sockdist's accounting looks at every connection of the machine, those of its rivals too: some ten ns each.",
 			Length:  r.lengths.warm + r.lengths.greatest + r.lengths.common + 50*time.Millisecond,
@@ -79,6 +78,14 @@ func rateCases(size Size) (cases []Case) {
 		})
 	}
 	return cases
+}
+
+// busyCost is server CPU while all are as busy as they can be.
+var busyCost = result.Metric{Name: "server µs max", Title: "server CPU at the greatest rate", Unit: "µs"}
+
+func rateMetrics() []result.Metric {
+	greatest := result.Metric{Name: "rate", Title: "greatest rate", Unit: "/s", Higher: true}
+	return append([]result.Metric{serverCost, greatest, busyCost, totalCost, softirqCost}, append(latencies("p50", "p99"), memoryCost)...)
 }
 
 // rating is what a case remembers between its measurements, which come one
@@ -100,7 +107,10 @@ func (r *rating) measure(ctx context.Context, e Env, c *contender.Contender, rou
 	if err != nil {
 		return sample, err
 	}
-	greatest := atMost(ctx, f, r.lengths.greatest)
+	greatest, busy, err := r.greatest(ctx, f)
+	if err != nil {
+		return sample, err
+	}
 	if failed := excuse(greatest.Failed, greatest.Failed+greatest.Answered, greatest.Err); failed != "" {
 		return result.Sample{Error: "at the greatest rate: " + failed, Failed: greatest.Failed, Answered: greatest.Answered}, nil
 	}
@@ -108,9 +118,20 @@ func (r *rating) measure(ctx context.Context, e Env, c *contender.Contender, rou
 	if sample, err = atCommon(ctx, e, f, arrivals); err != nil {
 		return sample, err
 	}
-	sample.Values["rate"] = greatest.Rate()
+	sample.Values["rate"], sample.Values[busyCost.Name] = greatest.Rate(), busy
 	sample.Values[memoryCost.Name], err = megabytes(f)
 	return sample, err
+}
+
+// greatest is the greatest rate, and the server's CPU for each connection, in µs.
+func (r *rating) greatest(ctx context.Context, f *contender.Fleet) (t load.Tally, each float64, err error) {
+	before, err := f.CPU()
+	if err != nil {
+		return t, 0, err
+	}
+	t = atMost(ctx, f, r.lengths.greatest)
+	after, err := f.CPU()
+	return t, float64((after - before).Nanoseconds()) / 1e3 / float64(max(1, t.Answered)), err
 }
 
 // commonRate is found with the baseline, whoever is measured first; with that
@@ -151,7 +172,7 @@ func (r *rating) warmed(ctx context.Context, e Env, c *contender.Contender) (*co
 	return f, nil
 }
 
-// atMost is the greatest rate.
+// atMost has as many answered as it can.
 func atMost(ctx context.Context, f *contender.Fleet, length time.Duration) load.Tally {
 	return load.Closed{Server: f.Address, Concurrency: rateConcurrency, Length: length}.Run(ctx)
 }

@@ -64,7 +64,7 @@ func unevenCases(size Size) (cases []Case) {
 
 func lengthOfUneven(size Size) time.Duration {
 	if size == Quick {
-		return 4 * time.Second
+		return 3 * time.Second
 	}
 	return 8 * time.Second
 }
