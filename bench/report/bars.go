@@ -50,9 +50,9 @@ func rectangle(left, right, bottom, top vg.Length) (p vg.Path) {
 	return p
 }
 
-// whisker is an interval. Gray shows on bars and beside them.
+// whisker is an interval. Black is the text's colour on a page.
 func whisker(c draw.Canvas, left, right, at vg.Length) {
-	c.SetColor(color.NRGBA{0x77, 0x77, 0x77, 0xff})
+	c.SetColor(color.Black)
 	c.SetLineWidth(1.4)
 	var p vg.Path
 	for _, end := range []vg.Length{left, right} {
@@ -85,7 +85,7 @@ func barChart(c *result.CaseResult, m result.Metric, strokes map[string]stroke) 
 	b.points = low > 0 && high/low > 30
 	p := newPlot(axisLabel(m), "")
 	p.Add(b)
-	p.X.Min, p.X.Max = 0, high*1.04
+	p.X.Min, p.X.Max, p.X.Tick.Marker = 0, high*1.04, round{}
 	if b.points {
 		p.X.Min, p.X.Max = low/1.2, high*1.2
 		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, decades{}

@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"image/color"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -18,6 +19,10 @@ import (
 // faint is a grid's colour, on dark and light.
 var faint = color.NRGBA{0x88, 0x88, 0x88, 0x55}
 
+// room is how much wider than in the plot's own font text may be: the page is
+// shown with whatever font there is.
+const room = 1.16
+
 // newPlot is an empty one, without a background, so that the page's shows.
 func newPlot(x, y string) *plot.Plot {
 	p := plot.New()
@@ -25,9 +30,9 @@ func newPlot(x, y string) *plot.Plot {
 	p.X.Label.Text, p.Y.Label.Text = x, y
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
 		axis.Label.TextStyle.Font.Variant = "Sans"
-		axis.Label.TextStyle.Font.Size = 11
+		axis.Label.TextStyle.Font.Size = 11 * room
 		axis.Tick.Label.Font.Variant = "Sans"
-		axis.Tick.Label.Font.Size = 10
+		axis.Tick.Label.Font.Size = 10 * room
 		axis.Padding = 0
 	}
 	lines := plotter.NewGrid()
@@ -57,7 +62,7 @@ func svg(p *plot.Plot, width, height vg.Length, alt string) template.HTML {
 	text := prologue.ReplaceAllString(b.String(), fmt.Sprintf(
 		`<svg class="plot" role="img" aria-label="%s" viewBox="$1" style="max-width:%.0fpx"><title>%s</title>`,
 		dollars(alt), width.Points()*1.4, dollars(alt)))
-	text = fontStyle.ReplaceAllString(text, `font-size="$1"`)
+	text = fontStyle.ReplaceAllStringFunc(text, smaller)
 	text = strings.ReplaceAll(text, "stroke:#000000", "stroke:currentColor")
 	text = newlines.ReplaceAllString(text, "\n")
 	return template.HTML(text)
@@ -65,3 +70,12 @@ func svg(p *plot.Plot, width, height vg.Length, alt string) template.HTML {
 
 // dollars protects text that a regexp puts in.
 func dollars(text string) string { return regexp.MustCompile(`\$`).ReplaceAllString(text, "$$$$") }
+
+// smaller gives text the size that it was to have before it got room.
+func smaller(style string) string {
+	size, err := strconv.ParseFloat(fontStyle.FindStringSubmatch(style)[1], 64)
+	if err != nil {
+		return style
+	}
+	return fmt.Sprintf(`font-size="%.3g"`, size/room)
+}

@@ -67,26 +67,6 @@ var percentiles = plot.ConstantTicks{
 	{Value: 2, Label: "p99"}, {Value: 3, Label: "p99.9"}, {Value: 4, Label: "p99.99"}, {Value: 5, Label: "p99.999"},
 }
 
-// decades are ticks of a logarithmic axis, at 1, 2, 5 of each power of ten, or
-// at powers alone where there are many.
-type decades struct{}
-
-// Ticks implements plot.Ticker.
-func (decades) Ticks(low, high float64) (ticks []plot.Tick) {
-	steps := []float64{1, 2, 5}
-	if high/low > 2000 {
-		steps = steps[:1]
-	}
-	for e := math.Floor(math.Log10(low)); e <= math.Ceil(math.Log10(high)); e++ {
-		for _, step := range steps {
-			if v := step * math.Pow(10, e); v >= low*0.999 && v <= high*1.001 {
-				ticks = append(ticks, plot.Tick{Value: v, Label: fmt.Sprintf("%.4g", v)})
-			}
-		}
-	}
-	return ticks
-}
-
 // cdf draws the latencies of all rows of a case; "" without any.
 func cdf(c *result.CaseResult, strokes map[string]stroke) template.HTML {
 	p := newPlot("latency, ms", "")
@@ -102,13 +82,13 @@ func cdf(c *result.CaseResult, strokes map[string]stroke) template.HTML {
 			continue
 		}
 		p.Add(newLine(curve, strokes[c.Rows[i].Contender]))
-		low, high = min(low, curve[0].X), max(high, curve[len(curve)-1].X)
+		low, high = min(low, float64(h.ValueAtQuantile(10))/1000), max(high, curve[len(curve)-1].X)
 		drawn++
 	}
 	if drawn == 0 {
 		return ""
 	}
-	p.X.Min, p.X.Max, p.Y.Min = low, high*1.05, 0
+	p.X.Min, p.X.Max, p.Y.Min = max(low, high/1e6), high*1.05, 0
 	p.X.Scale, p.X.Tick.Marker, p.Y.Tick.Marker = plot.LogScale{}, decades{}, percentiles
 	return svg(p, 520, 300, fmt.Sprintf("Latency by percentile of %s in %s, on logarithmic axes. The table of this case has the numbers.",
 		many(drawn, "contender"), c.Name))

@@ -36,7 +36,7 @@ func strokes(c *result.CaseResult, s sides) map[string]stroke {
 	var warms, colds int
 	for i := range c.Rows {
 		name := c.Rows[i].Contender
-		if s.ours(name) {
+		if s.ours(c, name) {
 			all[name] = stroke{warm[warms%len(warm)], dashes[warms/len(warm)%len(dashes)], 2}
 			warms++
 		} else {

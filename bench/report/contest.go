@@ -19,6 +19,7 @@ type contest struct {
 	against  string
 	baseline bool // against is the case's baseline, else the best of the family
 	variant  bool
+	part     bool // the row is no contender
 	ratio    result.Ratio
 }
 
@@ -29,7 +30,7 @@ func contests(r *result.Results) (all []contest) {
 	for i := range r.Cases {
 		c := &r.Cases[i]
 		for j := range c.Rows {
-			if row := &c.Rows[j]; s.ours(row.Contender) && row.Contender != c.Baseline {
+			if row := &c.Rows[j]; s.ours(c, row.Contender) && row.Contender != c.Baseline {
 				all = append(all, s.contests(c, row)...)
 			}
 		}
@@ -43,7 +44,7 @@ func (s sides) contests(c *result.CaseResult, row *result.Row) (all []contest) {
 		if !ok {
 			continue
 		}
-		x := contest{c: c, metric: m, first: i == 0, row: row.Contender, variant: s.variant(row.Contender)}
+		x := contest{c: c, metric: m, first: i == 0, row: row.Contender, variant: s.variant(c, row.Contender), part: s.part(row.Contender)}
 		if f.Ratio != nil {
 			x.against, x.baseline, x.ratio = c.Baseline, true, *f.Ratio
 			all = append(all, x)
@@ -102,7 +103,7 @@ type finding struct {
 func (f *finding) head() *contest { return &f.some[0] }
 
 // findings sums contests up that ended alike, out of all: what sockdist does by
-// default before what one must ask for, deciding metrics before others, the
+// default before what one must ask for, contenders before parts, deciding metrics before others, the
 // farthest from 1 before the rest.
 func findings(all []contest, v result.Verdict) []finding {
 	total := map[matter]int{}
@@ -122,7 +123,7 @@ func findings(all []contest, v result.Verdict) []finding {
 	}
 	return slices.SortedFunc(values(by), func(a, b finding) int {
 		x, y := a.head(), b.head()
-		return cmp.Or(order(x.variant, y.variant), order(!x.first, !y.first), farther(*x, *y),
+		return cmp.Or(order(x.variant, y.variant), order(x.part, y.part), order(!x.first, !y.first), farther(*x, *y),
 			cmp.Compare(x.c.Name, y.c.Name), cmp.Compare(x.row, y.row), cmp.Compare(x.metric.Name, y.metric.Name), order(!x.baseline, !y.baseline))
 	})
 }
@@ -170,7 +171,7 @@ func brokens(r *result.Results) (all []broken) {
 		c := &r.Cases[i]
 		for j := range c.Rows {
 			row := &c.Rows[j]
-			if s.ours(row.Contender) && len(row.Figures) == 0 && len(row.Rounds) > 0 {
+			if s.ours(c, row.Contender) && len(row.Figures) == 0 && len(row.Rounds) > 0 {
 				all = append(all, broken{c, row.Contender, troubles(row)})
 			}
 		}

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sockdist/sockdist/bench/result"
@@ -50,11 +51,7 @@ func glances(r *result.Results) (all []glance) {
 func (s sides) glance(c *result.CaseResult, row *result.Row) glance {
 	m := c.Metrics[0]
 	g := glance{c: c, metric: m, row: row}
-	best := s.best(c, row, m)
-	if _, contender := s.family[row.Contender]; !contender {
-		best = c.Row(c.Baseline)
-	}
-	g.best = newPeer(m, row, best)
+	g.best = newPeer(m, row, s.best(c, row, m))
 	for i := range c.Rows {
 		if other := &c.Rows[i]; plain(other.Contender) && s.family[other.Contender] == s.family[row.Contender] {
 			g.plain = newPeer(m, row, other)
@@ -71,22 +68,22 @@ func newPeer(m result.Metric, row, other *result.Row) peer {
 }
 
 // shown are the rows of a case that stand for sockdist: what it does by
-// default. Of rows that are no contenders those of the default policy, if any
-// are named after it.
+// default. Where they are parts, the one that is worst stands for all.
 func (s sides) shown(c *result.CaseResult) (rows []*result.Row) {
-	var least []*result.Row
+	var worst *result.Row
+	m := c.Metrics[0]
 	for i := range c.Rows {
 		row := &c.Rows[i]
-		if !s.ours(row.Contender) || s.variant(row.Contender) || row.Contender == c.Baseline {
-			continue
-		}
-		rows = append(rows, row)
-		if row.Contender == "least" {
-			least = append(least, row)
+		switch {
+		case !s.ours(c, row.Contender) || s.variant(c, row.Contender):
+		case !s.part(row.Contender):
+			rows = append(rows, row)
+		case worst == nil || better(m, worst.Figures[m.Name].Median, row.Figures[m.Name].Median):
+			worst = row
 		}
 	}
-	if least != nil {
-		return least
+	if worst != nil {
+		rows = append(rows, worst)
 	}
 	return rows
 }
@@ -108,30 +105,22 @@ func choose(all []*result.CaseResult, worst *result.CaseResult) (some []*result.
 	if len(all) <= few {
 		return all
 	}
-	typical := 0
-	for _, c := range all {
-		if isTypical(c) && typical < few-1 {
-			typical++
-			some = append(some, c)
-		} else if c == worst {
+	typical := slices.ContainsFunc(all, isTypical)
+	for i, c := range all {
+		spaced := !typical && i%(len(all)/few) == 0
+		if isTypical(c) || spaced || c == worst {
 			some = append(some, c)
 		}
-	}
-	if typical > 0 {
-		return some
-	}
-	for i := range few {
-		some = append(some, all[i*len(all)/few])
 	}
 	return some
 }
 
 // isTypical is for the workload with dozens of cells: the sizes and loads that
-// most servers have.
+// most servers have. Further contenders are shown in one of these cells.
 func isTypical(c *result.CaseResult) bool {
 	k, ok := newCoordinates(c)
-	return ok && k.workers == "8" && (k.load == "0.7" || k.load == "0.85") &&
-		(k.distribution == "exponential" || k.distribution == "bimodal")
+	return ok && k.workers == "8" && (k.load == "0.85" || k.load == "0.7" && k.others == "") &&
+		(k.distribution == "exponential" || k.distribution == "bimodal" && k.others == "")
 }
 
 // worstCases are the cases that sockdist's default loses most, by workload.
@@ -167,15 +156,22 @@ func byWorkload(r *result.Results) (all [][]*result.CaseResult) {
 // for every size, distribution and load.
 type coordinates struct {
 	workers, distribution, load string
+	others                      string // that are compared there too, in a case of their own
 }
 
-// newCoordinates reads a name such as "queue/8/exponential/0.85".
+// newCoordinates reads a name such as "queue/8/exponential/0.85", or the same
+// with "/node" behind it.
 func newCoordinates(c *result.CaseResult) (k coordinates, ok bool) {
 	parts := strings.Split(c.Name, "/")
-	if len(parts) != 4 {
+	if len(parts) < 4 || len(parts) > 5 || !numeric(parts[1]) || !numeric(parts[3]) {
 		return k, false
 	}
-	return coordinates{parts[1], parts[2], parts[3]}, true
+	return coordinates{parts[1], parts[2], parts[3], strings.Join(parts[4:], "")}, true
+}
+
+func numeric(text string) bool {
+	_, err := strconv.ParseFloat(text, 64)
+	return err == nil
 }
 
 // losersFirst sorts so that what sockdist loses leads.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/sockdist/sockdist/bench/result"
 )
@@ -46,7 +47,7 @@ func span(low, high float64) string {
 
 // ratioSpan writes a ratio and its interval, where it has one.
 func ratioSpan(r result.Ratio) string {
-	if r.Coverage == 0 {
+	if r.Low == r.High {
 		return times(r.Median)
 	}
 	return fmt.Sprintf("%s (%s–%s)", times(r.Median), factor(r.Low), factor(r.High))
@@ -62,7 +63,7 @@ func mark(r *result.Ratio) string {
 
 // heading is a metric with its unit.
 func heading(m result.Metric) string {
-	if m.Unit == "" {
+	if m.Unit == "" || strings.HasSuffix(m.Name, m.Unit) {
 		return m.Name
 	}
 	return m.Name + ", " + m.Unit

@@ -133,9 +133,9 @@ type workloadView struct {
 	Name  string
 	Title string
 	Heat  []heatTable
-	Plots []plotsView
+	Plots []plotsView // of some cases, where tables are folded
 	Cases []caseView
-	Fold  bool // there are many: tables are folded
+	Fold  bool // there are many
 }
 
 // plotsView are the plots of a case, and the key to its colours.
@@ -159,6 +159,7 @@ type caseView struct {
 	*result.CaseResult
 	Rounds int
 	Rows   []rowView
+	Plots  *plotsView // nil where they stand elsewhere, or there are none
 }
 
 type rowView struct {
@@ -287,14 +288,24 @@ func newWorkloadView(cases, shown []*result.CaseResult, s sides) workloadView {
 		v.Fold = len(cases) > 2*few
 	}
 	for _, c := range cases {
-		v.Cases = append(v.Cases, newCaseView(c, s))
+		table := newCaseView(c, s)
 		if slices.Contains(shown, c) {
-			if p := newPlotsView(c, s, v.Heat == nil); !p.empty() {
-				v.Plots = append(v.Plots, p)
-			}
+			v.place(&table, newPlotsView(c, s, v.Heat == nil))
 		}
+		v.Cases = append(v.Cases, table)
 	}
 	return v
+}
+
+// place puts plots before their table, or before all where tables are folded.
+func (v *workloadView) place(table *caseView, p plotsView) {
+	switch {
+	case p.empty():
+	case v.Fold:
+		v.Plots = append(v.Plots, p)
+	default:
+		table.Plots = &p
+	}
 }
 
 func newPlotsView(c *result.CaseResult, s sides, allBars bool) plotsView {
@@ -310,7 +321,7 @@ func newPlotsView(c *result.CaseResult, s sides, allBars bool) plotsView {
 	}
 	for i := range c.Rows {
 		name := c.Rows[i].Contender
-		p.Keys = append(p.Keys, keyView{name, looks[name], s.ours(name)})
+		p.Keys = append(p.Keys, keyView{name, looks[name], s.ours(c, name)})
 	}
 	return p
 }
@@ -324,7 +335,7 @@ func newCaseView(c *result.CaseResult, s sides) caseView {
 	v := caseView{CaseResult: c, Rounds: rounds(c)}
 	for i := range c.Rows {
 		row := &c.Rows[i]
-		r := rowView{Name: row.Contender, Ours: s.ours(row.Contender), Baseline: row.Contender == c.Baseline, Troubles: troubles(row)}
+		r := rowView{Name: row.Contender, Ours: s.ours(c, row.Contender), Baseline: row.Contender == c.Baseline, Troubles: troubles(row)}
 		for _, m := range c.Metrics {
 			if f, ok := row.Figures[m.Name]; ok {
 				r.Cells = append(r.Cells, cellView{Figure: &f})

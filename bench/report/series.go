@@ -28,7 +28,7 @@ func throughTime(c *result.CaseResult, strokes map[string]stroke) (plots []templ
 		if lines == 0 {
 			continue
 		}
-		p.X.Min, p.X.Max = 0, last
+		p.X.Min, p.X.Max, p.X.Tick.Marker = 0, last, round{}
 		plots = append(plots, svg(p, 520, 260, fmt.Sprintf("%s through time of %s in %s, in the first round.",
 			value, many(lines, "contender"), c.Name)))
 	}

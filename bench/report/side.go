@@ -29,29 +29,47 @@ func Steered(contender string) bool {
 	return strings.Contains(contender, "sockdist") || contender == "nginx-attached"
 }
 
-// ours tells whether a row of a case is sockdist's. One that is no contender
-// is a part of sockdist, measured beside others.
-func (s sides) ours(row string) bool {
+// part tells whether a row is no contender, but a part of sockdist, or of
+// another, that is measured alone.
+func (s sides) part(row string) bool {
 	_, contender := s.family[row]
-	return Steered(row) || !contender
+	return !contender && !Steered(row)
 }
 
-// variant tells whether a row is sockdist with a policy that one must ask for.
-func (s sides) variant(row string) bool {
+// peers are how the names of others begin.
+var peers = []string{"haproxy", "nginx", "node-", "pm2"}
+
+// ours tells whether a row of a case is sockdist's. A part is, unless it is
+// what the parts are compared to, or somebody else's.
+func (s sides) ours(c *result.CaseResult, row string) bool {
+	return Steered(row) || s.part(row) && row != c.Baseline &&
+		!slices.ContainsFunc(peers, func(begin string) bool { return strings.HasPrefix(row, begin) })
+}
+
+// variant tells whether a row is sockdist as one must ask for it, and not as it
+// is by default.
+func (s sides) variant(c *result.CaseResult, row string) bool {
+	if s.part(row) {
+		return row != byDefault && c.Row(byDefault) != nil
+	}
 	return Steered(row) && slices.ContainsFunc(variants, func(end string) bool { return strings.HasSuffix(row, end) })
 }
+
+// byDefault is the row of the default policy, where rows are policies.
+const byDefault = "least"
 
 // plain tells whether a contender is the same app on reuseport alone.
 func plain(contender string) bool {
 	return strings.HasSuffix(contender, "-reuseport") || contender == "fasthttp-prefork"
 }
 
-// best is the other of a row's family that has the best median; nil without one.
+// best is the other that has the best median, of a row's family where it has
+// one; nil if there is none.
 func (s sides) best(c *result.CaseResult, row *result.Row, m result.Metric) (best *result.Row) {
 	for i := range c.Rows {
 		other := &c.Rows[i]
 		f, ok := other.Figures[m.Name]
-		if !ok || s.ours(other.Contender) || s.family[other.Contender] != s.family[row.Contender] {
+		if !ok || s.ours(c, other.Contender) || !s.part(row.Contender) && s.family[other.Contender] != s.family[row.Contender] {
 			continue
 		}
 		if best == nil || better(m, f.Median, best.Figures[m.Name].Median) {

@@ -116,7 +116,7 @@ var (
 
 // latencies are drawn from an exponential distribution, in ms.
 func (m *maker) latencies(mean float64, n int) result.Sample {
-	h := hdrhistogram.New(1, 60_000_000, 3)
+	h := hdrhistogram.New(1, 60_000_000, 2)
 	for range n {
 		_ = h.RecordValue(int64(1000 * (0.5 + mean*m.ExpFloat64())))
 	}
@@ -163,6 +163,10 @@ func (m *maker) queue() {
 						}
 						return m.latencies((1+(slow-1)*load)*m.noise(0.03)/(1-load), 300)
 					})
+				if workers == 8 && load == 0.85 {
+					m.table("queue", fmt.Sprintf("queue/%d/%s/%g/node", workers, distribution, load), "the same with node", "node", "node-shared",
+						[]result.Metric{metricP99, metricP50}, func(_ string, slow, _ float64) result.Sample { return m.latencies(slow/(1-load), 300) })
+				}
 			}
 		}
 	}
@@ -213,9 +217,9 @@ func (m *maker) others() {
 // parts are cases whose rows are no contenders.
 func (m *maker) parts() {
 	for _, slots := range []int{2, 64, 256} {
-		c := result.CaseResult{Workload: "pick", Name: fmt.Sprintf("pick/%d", slots), Title: fmt.Sprintf("a pick among %d slots", slots), Baseline: "bare hash-select",
+		c := result.CaseResult{Workload: "pick", Name: fmt.Sprintf("pick/%d", slots), Title: fmt.Sprintf("a pick among %d slots", slots), Baseline: "hash-select",
 			Metrics: []result.Metric{{Name: "pick", Title: "time of a pick", Unit: "ns"}}, Note: "cold caches"}
-		for i, name := range []string{"bare hash-select", "least", "p2c", "rr", "random", "hash"} {
+		for i, name := range []string{"hash-select", "least", "p2c", "rr", "random", "hash", "least, mixed weights"} {
 			row := result.Row{Contender: name}
 			for range m.Repeat {
 				row.Rounds = append(row.Rounds, result.Sample{Values: map[string]float64{"pick": 100 * (1 + float64(i)/5) * m.noise(0.05)}})
@@ -224,11 +228,11 @@ func (m *maker) parts() {
 		}
 		m.Cases = append(m.Cases, c)
 	}
-	c := result.CaseResult{Workload: "idle", Name: "idle", Title: "nothing happens", Baseline: "1 group", Metrics: []result.Metric{{Name: "cpu", Title: "CPU", Unit: "%"}}}
-	for i, name := range []string{"1 group", "10 groups", "100 groups"} {
+	c := result.CaseResult{Workload: "idle", Name: "idle/10", Title: "nothing happens", Baseline: "haproxy", Metrics: []result.Metric{{Name: "cpu", Title: "CPU, of one", Unit: "%"}}}
+	for i, name := range []string{"haproxy", "node-cluster", "attach", "serve-apps", "run"} {
 		row := result.Row{Contender: name}
 		for range m.Repeat {
-			row.Rounds = append(row.Rounds, result.Sample{Values: map[string]float64{"cpu": 0.01 * float64(1+2*i) * m.noise(0.05)}})
+			row.Rounds = append(row.Rounds, result.Sample{Values: map[string]float64{"cpu": 0.01 * float64(i) * m.noise(0.05)}})
 		}
 		c.Rows = append(c.Rows, row)
 	}

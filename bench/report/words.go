@@ -17,11 +17,11 @@ func title(m result.Metric) string {
 // sentence says a finding in plain words.
 func (f *finding) sentence() string {
 	x := f.head()
-	text := fmt.Sprintf("%s %s%s, in %s%s.", x.row, x.comparison(), x.opponent(), x.c.Name, x.interval())
+	text := fmt.Sprintf("%s: %s %s, in %s%s.", x.row, title(x.metric), x.comparison(), x.c.Name, x.interval())
 	if f.of == 1 {
 		return text
 	}
-	return fmt.Sprintf("%s It is %s in %d of %d such cases, and this is the extreme.", text, f.side(), len(f.some), f.of)
+	return fmt.Sprintf("%s This is the extreme; %s in %d of %d cases.", text, f.side(), len(f.some), f.of)
 }
 
 // side is the verdict as an adjective.
@@ -32,24 +32,23 @@ func (f *finding) side() string {
 	return "a tie"
 }
 
-// comparison is the verb and how much.
+// comparison is how much, and of whom.
 func (x *contest) comparison() string {
-	name := title(x.metric)
 	switch {
 	case x.ratio.Verdict == result.Tie:
-		return fmt.Sprintf("can't be told apart in %s from ", name)
+		return "can't be told apart from that of " + x.opponent()
 	case x.ratio.Median >= result.Endless:
-		return fmt.Sprintf("has %s of %s, where there is none with ", name, x.value())
+		return fmt.Sprintf("is %s, and 0 with %s", x.value(x.row), x.opponent())
 	case x.ratio.Median == 0:
-		return fmt.Sprintf("has no %s, unlike ", name)
+		return fmt.Sprintf("is 0, and %s with %s", x.value(x.against), x.opponent())
 	default:
-		return fmt.Sprintf("has %s times the %s of ", factor(x.ratio.Median), name)
+		return fmt.Sprintf("is %s times that of %s", factor(x.ratio.Median), x.opponent())
 	}
 }
 
-// value is the row's own median, with its unit.
-func (x *contest) value() string {
-	text := number(x.c.Row(x.row).Figures[x.metric.Name].Median)
+// value is a row's median, with its unit.
+func (x *contest) value(row string) string {
+	text := number(x.c.Row(row).Figures[x.metric.Name].Median)
 	if x.metric.Unit == "" {
 		return text
 	}
