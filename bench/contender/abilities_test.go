@@ -18,10 +18,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
 // TestAbilities starts every contender with three workers, and has it do what
-// it says it can.
+// it says it can; and what it says it can't, as far as that shows.
 func TestAbilities(t *testing.T) {
 	for _, c := range All() {
 		t.Run(c.Name, func(t *testing.T) { provesItself(t, c) })
@@ -32,15 +34,19 @@ func provesItself(t *testing.T, c *Contender) {
 	if missing := c.Missing(); missing != "" {
 		absent(t, missing)
 	}
-	f := launch(t, newSetup(t, 3), c.Start)
-	proof{t, c, f}.of(Works, proof.works)
-	proof{t, c, f}.of(Keeps, proof.keeps)
-	proof{t, c, f}.of(Upgrades, proof.upgrades)
-	proof{t, c, f}.of(Reloads, proof.reloads)
-	proof{t, c, f}.of(Grows, proof.grows)
-	proof{t, c, f}.of(Respawns, proof.respawns)
-	proof{t, c, f}.of(Slows, proof.slows) // last: workers stay slow
-	proof{t, c, f}.accounts()
+	if c.Can.Has(Serial) {
+		t.Run("Serial", func(t *testing.T) { servesOneAtATime(t, c) })
+	}
+	p := proof{t, c, launch(t, newSetup(t, 3), c.Start)}
+	p.listens()
+	p.of(Works, proof.works, nil)
+	p.of(Keeps, proof.keeps, proof.closes)
+	p.of(Upgrades, proof.upgrades, proof.staysHTTP)
+	p.of(Reloads, proof.reloads, proof.hasNoReload)
+	p.of(Grows, proof.grows, proof.hasNoGrow)
+	p.of(Respawns, proof.respawns, proof.staysSmaller)
+	p.of(Slows, proof.slows, nil) // last: workers stay slow
+	p.accounts()
 }
 
 // absent skips t, or fails it in continuous integration.
@@ -59,10 +65,35 @@ type proof struct {
 	f *Fleet
 }
 
-func (p proof) of(a Ability, how func(proof)) {
+func (p proof) of(a Ability, can, cannot func(proof)) {
 	p.Helper()
-	if p.c.Can.Has(a) {
-		how(p)
+	switch {
+	case p.c.Can.Has(a):
+		can(p)
+	case cannot != nil:
+		cannot(p)
+	}
+}
+
+// listens: with the backlog that all have.
+func (p proof) listens() {
+	p.Helper()
+	text, err := os.ReadFile("/proc/sys/net/core/somaxconn")
+	if err != nil {
+		p.Fatal(err)
+	}
+	somaxconn, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		p.Fatal(err)
+	}
+	listeners, err := sockets.Listeners(sockets.Address{Port: p.f.Address.Port()})
+	if err != nil || len(listeners) == 0 {
+		p.Fatalf("listeners %v (%v)", listeners, err)
+	}
+	for _, l := range listeners {
+		if want := uint32(min(backlog, somaxconn)); l.MaxBacklog != want {
+			p.Errorf("a listener's backlog is %d at most, want %d", l.MaxBacklog, want)
+		}
 	}
 }
 
@@ -82,7 +113,7 @@ func (p proof) workers(n int) []int {
 	}
 }
 
-// ask asks until each of some workers has answered.
+// askAll asks until each of some workers has answered.
 func (p proof) askAll(pids []int) {
 	p.Helper()
 	missing := slices.Clone(pids)
@@ -119,6 +150,11 @@ func (p proof) took(us float64) time.Duration {
 func (p proof) works() {
 	p.Helper()
 	p.askAll(p.workers(3))
+	for _, pid := range p.present() {
+		if slack, _ := os.ReadFile(fmt.Sprintf("/proc/%d/timerslack_ns", pid)); string(slack) != "1\n" {
+			p.Errorf("worker %d has a timer slack of %q", pid, slack)
+		}
+	}
 	if took := p.took(20500.5); took < 20500*time.Microsecond || took > 80*time.Millisecond {
 		p.Errorf("work of 20.5 ms took %v", took)
 	}
@@ -163,11 +199,33 @@ func (p proof) keeps() {
 	}
 }
 
+func (p proof) closes() {
+	p.Helper()
+	conn, reader := p.dial()
+	defer conn.Close()
+	response := p.exchange(conn, reader, "GET / HTTP/1.1\r\nHost: bench\r\n\r\n")
+	if _, err := io.Copy(io.Discard, response.Body); err != nil || !response.Close {
+		p.Errorf("it keeps a connection (%v)", err)
+	}
+}
+
+func (p proof) staysHTTP() {
+	p.Helper()
+	conn, reader := p.dial()
+	defer conn.Close()
+	response := p.exchange(conn, reader, upgrade)
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		p.Error("it upgrades a connection")
+	}
+}
+
+const upgrade = "GET /stream HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+
 func (p proof) upgrades() {
 	p.Helper()
 	conn, reader := p.dial()
 	defer conn.Close()
-	response := p.exchange(conn, reader, "GET /stream HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	response := p.exchange(conn, reader, upgrade)
 	if response.StatusCode != http.StatusSwitchingProtocols {
 		p.Fatalf("the answer to an upgrade is %s", response.Status)
 	}
@@ -242,6 +300,20 @@ func (p proof) reloads() {
 	p.askAll(after)
 }
 
+func (p proof) hasNoReload() {
+	p.Helper()
+	if p.f.Reload != nil {
+		p.Error("it has a Reload")
+	}
+}
+
+func (p proof) hasNoGrow() {
+	p.Helper()
+	if p.f.Grow != nil {
+		p.Error("it has a Grow")
+	}
+}
+
 // losesAtReload are those of which it is known: who closes a listener of plain
 // SO_REUSEPORT resets what waits there.
 func losesAtReload(name string) bool {
@@ -266,16 +338,32 @@ func (p proof) grows() {
 func (p proof) respawns() {
 	p.Helper()
 	before := p.present()
-	if err := unix.Kill(before[0], unix.SIGKILL); err != nil {
+	p.kill(before[0])
+	p.askAll(p.workers(len(before)))
+}
+
+func (p proof) staysSmaller() {
+	p.Helper()
+	before := p.present()
+	p.kill(before[0])
+	time.Sleep(300 * time.Millisecond)
+	if now := p.present(); len(now) != len(before)-1 {
+		p.Errorf("workers %v, were %v, and one was killed", now, before)
+	}
+}
+
+// kill kills a worker, and waits until it is no worker any more.
+func (p proof) kill(pid int) {
+	p.Helper()
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		p.Fatal(err)
 	}
-	for deadline := time.Now().Add(patience); slices.Contains(p.present(), before[0]); {
+	for deadline := time.Now().Add(patience); slices.Contains(p.present(), pid); {
 		if time.Now().After(deadline) {
-			p.Fatalf("worker %d, killed, is still among %v", before[0], p.present())
+			p.Fatalf("worker %d, killed, is still among %v", pid, p.present())
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	p.askAll(p.workers(len(before)))
 }
 
 // accounts: workers are among the processes whose CPU and memory count.
@@ -339,6 +427,38 @@ func (a *asking) end() (answered int, lost []error) {
 	a.cancel()
 	a.done.Wait()
 	return a.answered, a.lost
+}
+
+// servesOneAtATime: connections that say nothing occupy all workers, and who
+// comes then isn't accepted, but served when they are gone.
+func servesOneAtATime(t *testing.T, c *Contender) {
+	s := newSetup(t, 3)
+	s.Serial = true
+	p := proof{t, c, launch(t, s, c.Start)}
+	var silent []net.Conn
+	for range s.Workers {
+		conn, _ := p.dial()
+		defer conn.Close()
+		silent = append(silent, conn)
+		time.Sleep(20 * time.Millisecond) // until it is accepted
+	}
+	served := make(chan error, 1)
+	go func() {
+		_, err := Ask(p.f.Address, "/")
+		served <- err
+	}()
+	select {
+	case err := <-served:
+		t.Errorf("one more than there are workers was served (%v)", err)
+		return
+	case <-time.After(200 * time.Millisecond):
+	}
+	for _, conn := range silent {
+		conn.Close()
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
 }
 
 // TestMissing: what a checkout lacks is named.

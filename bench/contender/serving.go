@@ -22,6 +22,9 @@ func serving(pid int) bool {
 		return false
 	}
 	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "State:\tZ") {
+			return false // a master that doesn't look after its children
+		}
 		if caught, ok := strings.CutPrefix(line, "SigCgt:"); ok {
 			mask, err := strconv.ParseUint(strings.TrimSpace(caught), 16, 64)
 			return err == nil && mask>>(unix.SIGUSR2-1)&1 == 1

@@ -12,7 +12,6 @@ const answer = `${process.pid}\n`;
 const never = new Int32Array(new SharedArrayBuffer(4));
 
 let slowness = 1;
-let closing = false;
 
 // Nothing else happens in this process meanwhile. It sleeps instead of
 // computing, so that there can be more workers than CPUs.
@@ -25,7 +24,7 @@ const server = http.createServer((request, response) => {
   if (path === '/work') work(Number(new URLSearchParams(query).get('us')));
   else if (path !== '/') response.statusCode = 404;
   response.setHeader('Content-Length', answer.length);
-  if (closing) response.setHeader('Connection', 'close');
+  if (!server.listening) response.setHeader('Connection', 'close');
   response.end(answer);
 });
 
@@ -44,9 +43,7 @@ server.requestTimeout = 0;
 
 // What is under way is answered; idle connections are closed.
 function close() {
-  if (closing) return;
-  closing = true;
-  server.close(leave);
+  if (server.listening) server.close(leave);
 }
 
 // A worker of a cluster that just exits takes connections along that its master
@@ -58,7 +55,6 @@ function leave() {
 
 process.on('SIGTERM', close); // sockdist, init systems
 process.on('SIGINT', close); // PM2
-process.on('message', (message) => message === 'shutdown' && close()); // the example of Node's cluster
 
 // Whoever catches SIGUSR2 serves: so the harness can tell, with no help of masters.
 server.on('listening', () => process.on('SIGUSR2', () => { slowness *= 2; }));

@@ -1,6 +1,6 @@
 // A master of Node's cluster module for an app, with what the module's
 // documentation shows: a worker that dies is forked again, and one that is to
-// go is told, disconnected, and killed if that takes too long.
+// go is disconnected, which closes its server, and killed if that takes too long.
 //
 //   NODE_CLUSTER_SCHED_POLICY=rr|none PORT=3000 node cluster.js app.js 4
 //
@@ -18,6 +18,9 @@ cluster.setupPrimary({ exec: path.resolve(app), args: [] });
 
 const leaving = new Set();
 let ending = false;
+
+// It died while something was sent to it. Nobody needs to know but 'exit'.
+cluster.on('fork', (worker) => worker.on('error', () => {}));
 
 cluster.on('exit', (worker) => {
   if (!leaving.delete(worker) && !ending) cluster.fork();
@@ -42,9 +45,7 @@ function dismiss(worker) {
       clearTimeout(patience);
       resolve();
     });
-    if (!worker.isConnected()) return;
-    worker.send('shutdown');
-    worker.disconnect();
+    if (worker.isConnected()) worker.disconnect();
   });
 }
 
