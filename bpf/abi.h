@@ -11,8 +11,8 @@ enum {
 	SLOTS      = 256,  /* slots a group */
 	BLOCK      = 8,    /* slots that share one hint word */
 	BLOCKS     = SLOTS / BLOCK,
-	ROWS       = 4096, /* rows of the table behind `hash` and `random` */
-	ORDER      = 1024, /* places of the sequence behind `rr` and `p2c` */
+	ROWS       = 4096, /* rows of the table behind `hash` */
+	ORDER      = 1024, /* places of the sequence behind `rr`, `p2c` and `random` */
 	GROUPS     = 1024, /* groups a host */
 	APPS       = 256,  /* apps a host */
 	NAME_BYTES = 64,

@@ -559,15 +559,16 @@ subprogram int pick_rr(struct group *g)
 	return NO_SLOT;
 }
 
-/* Policy random: any slot, as likely as its weight. */
+/* Policy random: any place of the sequence, in which a slot stands as often as its weight asks. */
 subprogram int pick_random(struct group *g, __u32 random)
 {
-	__u32 tries, i;
+	__u32 turns, tries, i;
 
-	if (!g)
+	if (!g || !g->turns)
 		return NO_SLOT;
+	turns = g->turns;
 	for (tries = 0; tries < TRIES; tries++) {
-		i = g->rows[mask_index(random, ROWS - 1)];
+		i = g->order[mask_index(below(random, turns), ORDER - 1)];
 		if (take_if_pickable(g, i))
 			return i;
 		random = mix(random + 1);

@@ -46,7 +46,7 @@ func gcd(a, b uint64) uint64 {
 	return a
 }
 
-// order is the sequence behind rr and p2c: each slot as often as its weight
+// order is the sequence behind rr, p2c and random: each slot as often as its weight
 // asks, and evenly spread (the smooth weighted round robin of nginx).
 func order(slots []int, weights []int) []uint8 {
 	divisor, sum := uint64(0), 0
@@ -74,7 +74,7 @@ func order(slots []int, weights []int) []uint8 {
 	return sequence
 }
 
-// rows is the table behind hash and random. Each row goes to the slot that wins
+// rows is the table behind hash. Each row goes to the slot that wins
 // a weighted rendezvous for it (Thaler and Ravishankar, 1998), so a slot that
 // comes or goes, or changes its weight, moves no row between the others.
 func rows(slots []int, weights []int) (table [hashRows]uint8) {

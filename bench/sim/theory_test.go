@@ -88,28 +88,43 @@ func TestFixedIsMD1(t *testing.T) {
 	near(t, "mean", r.Mean(), 1+0.7/2/(1-0.7), 0.05)
 }
 
-// Random is so many queues beside each other, M/M/1 each, with as much load as the table's rows give them.
-func TestRandomIsManyMM1(t *testing.T) {
-	for _, n := range []int{1, 8} {
-		const load = 0.5
-		r := simulate(t, Scenario{Workers: n, Load: load, Service: "exponential", Connections: 400_000}, "random", 1)
-		share := make([]float64, n)
-		for _, slot := range rows((&Scenario{Workers: n}).weights()) {
-			share[slot] += 1.0 / hashRows
-		}
-		mean := 0.0
-		for _, p := range share {
-			mean += p / (1 - load*float64(n)*p)
-		}
-		tail := func(x float64) (sum float64) {
-			for _, p := range share {
-				sum += p * math.Exp(-x*(1-load*float64(n)*p))
+// Random is so many queues beside each other, M/M/1 each, all with the same load.
+// Hash is the same with clients of a connection each, but with as much load as the
+// table's rows give to each.
+func TestBlindPoliciesAreManyMM1(t *testing.T) {
+	const load = 0.5
+	for _, policy := range []string{"random", "hash"} {
+		for _, n := range []int{1, 8} {
+			r := simulate(t, Scenario{Workers: n, Load: load, Service: "exponential", Connections: 400_000}, policy, 1)
+			share := make([]float64, n)
+			for slot := range share {
+				share[slot] = 1 / float64(n)
 			}
-			return sum
+			if policy == "hash" {
+				share = rowShares(n)
+			}
+			mean := 0.0
+			for _, p := range share {
+				mean += p / (1 - load*float64(n)*p)
+			}
+			tail := func(x float64) (sum float64) {
+				for _, p := range share {
+					sum += p * math.Exp(-x*(1-load*float64(n)*p))
+				}
+				return sum
+			}
+			near(t, fmt.Sprint(policy, n, ": mean"), r.Mean(), mean, 0.05)
+			near(t, fmt.Sprint(policy, n, ": p99"), r.Quantile(0.99), quantile(0.99, tail), 0.05)
 		}
-		near(t, fmt.Sprint(n, ": mean"), r.Mean(), mean, 0.05)
-		near(t, fmt.Sprint(n, ": p99"), r.Quantile(0.99), quantile(0.99, tail), 0.05)
 	}
+}
+
+func rowShares(n int) []float64 {
+	share := make([]float64, n)
+	for _, slot := range rows((&Scenario{Workers: n}).weights()) {
+		share[slot] += 1.0 / hashRows
+	}
+	return share
 }
 
 // Two choices among many: the mean queue of Mitzenmacher's limit.

@@ -34,7 +34,7 @@ func gcd(a, b int) int {
 	return a
 }
 
-// order is the sequence behind rr and p2c.
+// order is the sequence behind rr, p2c and random.
 func order(weights []int) []uint8 {
 	divisor, sum := 0, 0
 	for _, w := range weights {
@@ -56,7 +56,7 @@ func order(weights []int) []uint8 {
 	return sequence
 }
 
-// rows is the table behind hash and random.
+// rows is the table behind hash.
 func rows(weights []int) (table [hashRows]uint8) {
 	for row := range table {
 		best, highest := 0, math.Inf(-1)
