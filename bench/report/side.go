@@ -29,6 +29,9 @@ func Steered(contender string) bool {
 	return strings.Contains(contender, "sockdist") || contender == "nginx-attached"
 }
 
+// Ours tells whether a row of a case of a run is sockdist's.
+func Ours(r *result.Results, c *result.CaseResult, row string) bool { return newSides(r).ours(c, row) }
+
 // part tells whether a row is no contender, but a part of sockdist, or of
 // another, that is measured alone.
 func (s sides) part(row string) bool {

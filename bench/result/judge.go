@@ -118,17 +118,26 @@ func middle(values []float64) (median, low, high, coverage float64) {
 	if n%2 == 0 {
 		median = sorted[n/2-1] + (median-sorted[n/2-1])/2
 	}
-	k := rank(n)
+	k := LeftOut(n)
 	return median, sorted[k], sorted[n-1-k], coverageOf(n, k)
+}
+
+// Coverage is that of the interval which Judge gives so many rounds: 0.9375 for
+// five, 0 for one, which has none.
+func Coverage(rounds int) float64 {
+	if rounds < 2 {
+		return 0
+	}
+	return coverageOf(rounds, LeftOut(rounds))
 }
 
 // enough is the coverage that more than five rounds are used for: that of the
 // extremes of five.
 const enough = 0.9375
 
-// rank is how many values can be left out at each end so that what remains
-// still covers enough; 0 if even all don't.
-func rank(n int) (k int) {
+// LeftOut is how many of n rounds' values lie outside of the interval at each
+// end: as many as still leave it the coverage of the extremes of five.
+func LeftOut(n int) (k int) {
 	for k+1 <= (n-1)/2 && coverageOf(n, k+1) >= enough {
 		k++
 	}
