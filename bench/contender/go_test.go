@@ -2,6 +2,9 @@ package contender
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -31,6 +34,11 @@ func TestGoContenders(t *testing.T) {
 			answeredBy(t, f, before)
 			if (f.Grow != nil) != can.Has(Grows) || (f.Reload != nil) != can.Has(Reloads) {
 				t.Errorf("grows %v, reloads %v: it is said to be able to %b", f.Grow != nil, f.Reload != nil, can)
+			}
+			for _, pid := range before {
+				if slack, err := os.ReadFile(fmt.Sprintf("/proc/%d/timerslack_ns", pid)); err != nil || string(slack) != "1\n" {
+					t.Errorf("timers of %d are as late as %q ns, %v", pid, slack, err)
+				}
 			}
 			if cpu, err := f.CPU(); err != nil || cpu <= 0 {
 				t.Errorf("CPU %v, %v", cpu, err)
@@ -75,6 +83,63 @@ func do(t *testing.T, change func(context.Context) error) {
 	if err := change(ctx); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A reload loses nothing, but where sockets end with their workers.
+func TestGoReloads(t *testing.T) {
+	for _, name := range []string{"go-shared", "go-master-rr", "sockdist-go", "sockdist-go-worker"} {
+		for _, serial := range []bool{false, true} {
+			if serial && !ByName(name).Can.Has(Serial) {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s/%v", name, serial), func(t *testing.T) {
+				s := newSetup(t, 2)
+				s.Serial = serial
+				f := start(t, name, s)
+				stop := askingOn(t, f)
+				do(t, f.Reload)
+				answered, failed := stop()
+				if failed != nil || answered < 10 {
+					t.Errorf("%d requests were answered meanwhile; %v", answered, failed)
+				}
+			})
+		}
+	}
+}
+
+// askingOn asks from four sides until it is stopped.
+func askingOn(t *testing.T, f *Fleet) (stop func() (answered int, failed error)) {
+	var mu sync.Mutex
+	var over bool
+	var answered int
+	var failed error
+	var sides sync.WaitGroup
+	for range 4 {
+		sides.Go(func() {
+			for {
+				_, err := Ask(f.Address, "/work?us=1000")
+				mu.Lock()
+				if err == nil {
+					answered++
+				}
+				failed = errors.Join(failed, err)
+				done := over
+				mu.Unlock()
+				if done {
+					return
+				}
+			}
+		})
+	}
+	stop = sync.OnceValues(func() (int, error) {
+		mu.Lock()
+		over = true
+		mu.Unlock()
+		sides.Wait()
+		return answered, failed
+	})
+	t.Cleanup(func() { _, _ = stop() })
+	return stop
 }
 
 // respawns kills a worker, and another comes.

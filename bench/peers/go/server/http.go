@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -45,10 +46,14 @@ func serve(work *app.Work, file *os.File) error {
 	return untilTold(server, l)
 }
 
-// untilTold serves until SIGTERM, and then answers what is under way.
+// untilTold serves until SIGTERM, or until the master has no more, and then
+// answers what it has accepted. Shutdown alone would hang up on clients whose
+// request it reads after that.
 func untilTold(server *http.Server, l net.Listener) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	var open atomic.Int64
+	server.ConnState = func(_ net.Conn, state http.ConnState) { open.Add(change(state)) }
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	select {
@@ -57,11 +62,25 @@ func untilTold(server *http.Server, l net.Listener) error {
 			return err
 		}
 	case <-ctx.Done():
+		l.Close()
+		<-served // who was accepted just before counts, too
 	}
-	within, cancel := context.WithTimeout(context.Background(), grace)
-	defer cancel()
-	_ = server.Shutdown(within) // what takes longer ends with the process
+	server.SetKeepAlivesEnabled(false) // closes idle ones
+	for deadline := time.Now().Add(grace); open.Load() > 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
 	return nil
+}
+
+// change is by how many connections there are more.
+func change(state http.ConnState) int64 {
+	switch state {
+	case http.StateNew:
+		return 1
+	case http.StateClosed, http.StateHijacked:
+		return -1
+	}
+	return 0
 }
 
 // serveAsWorker ends by the library's rules, in no more time than the others.

@@ -114,8 +114,9 @@ func (c *channel) Accept() (net.Conn, error) {
 	return &told{Conn: conn, end: sync.OnceFunc(c.ended)}, nil
 }
 
-// Close leaves the socket to who tells of ends.
-func (c *channel) Close() error { return nil }
+// Close has the master pass no more; what it passed before still comes, and
+// ends are still told.
+func (c *channel) Close() error { return unix.Shutdown(c.fd, unix.SHUT_RD) }
 
 func (c *channel) Addr() net.Addr { return &net.UnixAddr{Net: "unix", Name: "control"} }
 
