@@ -91,3 +91,21 @@ func TestAddressesAreMany(t *testing.T) {
 		t.Errorf("%d connections came from %d addresses", sources, len(all))
 	}
 }
+
+func TestIPv6(t *testing.T) {
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp6", "[::1]:0")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer listener.Close()
+	go func() {
+		if conn, err := listener.Accept(); err == nil {
+			defer conn.Close()
+			says(ok())(conn)
+		}
+	}()
+	server := listener.Addr().(*net.TCPAddr).AddrPort()
+	if o := (Open{Server: server, Arrivals: every(0, 1)}.Run(t.Context())); o[0].Err != nil {
+		t.Error(o[0].Err)
+	}
+}

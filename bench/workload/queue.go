@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -148,14 +149,19 @@ func queueStarts(baseline string) time.Duration {
 	return time.Second
 }
 
+// note says what the figures of a case don't.
 func (c cell) note(baseline string) string {
-	if baseline == "gunicorn" {
-		return "The baseline's workers share a listener, as gunicorn has it; uvicorn's accept what they can't serve yet."
+	var notes []string
+	switch baseline {
+	case "gunicorn":
+		notes = append(notes, "gunicorn's workers share a listener; uvicorn's accept what they can't serve yet.")
+	case "node-shared":
+		notes = append(notes, "The baseline's workers share a listener, but Node accepts what it can't serve yet: it isn't the limit that a shared queue is elsewhere.")
 	}
-	if baseline == "node-shared" {
-		return "The baseline's workers share a listener, but Node accepts what it can't serve yet: not the limit that a shared queue is elsewhere."
+	if c.load >= 0.95 {
+		notes = append(notes, "A round begins with empty queues, and is over before they are as long as they get at such a load.")
 	}
-	return ""
+	return strings.Join(notes, " ")
 }
 
 // measure has all of them run at once.

@@ -93,37 +93,38 @@ type unevenness struct {
 }
 
 func (u unevenness) measure(ctx context.Context, e Env, all []*contender.Contender, round Round) (map[string]result.Sample, error) {
-	lanes, samples := startLanes(ctx, e, all, contender.Setup{Workers: u.workers}, e.Fresh)
-	slowed, err := slowOnes(lanes)
-	if err == nil {
-		err = u.run(ctx, lanes, slowed, round)
-	}
-	for _, l := range lanes {
-		if err == nil {
-			samples[l.contender.Name] = u.sample(l.outcomes, slowed[l])
+	started, samples := startLanes(ctx, e, all, contender.Setup{Workers: u.workers}, e.Fresh)
+	var lanes []*lane
+	slowed := map[*lane]int{}
+	for _, l := range started {
+		pid, err := slowOne(l.fleet)
+		if err != nil {
+			samples[l.contender.Name] = result.Sample{Error: err.Error()}
+			continue
 		}
+		slowed[l] = pid
+		lanes = append(lanes, l)
+	}
+	err := u.run(ctx, lanes, slowed, round)
+	for _, l := range lanes {
+		samples[l.contender.Name] = u.sample(l.outcomes, slowed[l])
+	}
+	for _, l := range started {
 		err = errors.Join(err, l.fleet.Stop())
 	}
 	return samples, errors.Join(err, ctx.Err())
 }
 
-// slowOnes slows a worker of each down, and tells which.
-func slowOnes(lanes []*lane) (slowed map[*lane]int, err error) {
-	slowed = map[*lane]int{}
-	for _, l := range lanes {
-		pids, err := l.fleet.Workers()
-		if err != nil {
-			return nil, err
-		}
-		if len(pids) == 0 {
-			return nil, fmt.Errorf("%s has no workers", l.contender.Name)
-		}
-		slowed[l] = slices.Min(pids)
-		if err := slowDown(slowed[l]); err != nil {
-			return nil, err
-		}
+// slowOne slows a worker down, and tells which.
+func slowOne(f *contender.Fleet) (pid int, err error) {
+	pids, err := f.Workers()
+	if err != nil {
+		return 0, err
 	}
-	return slowed, nil
+	if len(pids) == 0 {
+		return 0, errors.New("it has no workers")
+	}
+	return slices.Min(pids), slowDown(slices.Min(pids))
 }
 
 func slowDown(pid int) error {
