@@ -54,6 +54,13 @@ chaos-kernels: ## a short chaos on Linux 6.1, 6.12 and Debian's newest, under qe
 	$(GO) generate ./bench/chaos
 	$(GO) run ./internal/kernels/cmd/kernels -timeout 9m -run ChaosShort $(KERNELFLAGS) ./bench/chaos
 
+BENCHFLAGS ?= -quick
+
+.PHONY: bench
+bench: deps ## sockdist beside what people use today, in five minutes; the full run: BENCHFLAGS= (needs root)
+	$(GO) build -o bin/bench ./bench
+	$(SUDO) bin/bench $(BENCHFLAGS)
+
 .PHONY: bench-reliability
 bench-reliability: deps build ## what faults and changes cost, beside plain reuseport and others (needs root)
 	$(GO) build -o bin/reliability ./bench/reliability

@@ -68,7 +68,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return fail(stderr, err, exitUsage)
 	}
 	if os.Geteuid() != 0 {
-		return fail(stderr, errors.New("it makes cgroups and loads BPF programs: run it as root"), exitMissing)
+		return fail(stderr, errors.New("it makes cgroups and loads BPF programs: run it as root, or with sudo by make bench"), exitMissing)
 	}
 	if err := compareAll(ctx, o, stdout, os.Stderr); err != nil {
 		return fail(stderr, err, exitFailed)
