@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -19,7 +20,7 @@ var longlived = Workload{
 	Name:  "longlived",
 	Title: "Long-lived connections",
 	Cases: func(size Size) (cases []Case) {
-		l := lives{connections: 10000, life: 4 * time.Second, fill: 2 * time.Second, steady: time.Second, after: 2500 * time.Millisecond}
+		l := lives{connections: 10000, life: 3500 * time.Millisecond, fill: 2 * time.Second, steady: 800 * time.Millisecond, after: 2 * time.Second}
 		if size == Quick {
 			l = lives{connections: 1500, life: 1500 * time.Millisecond, fill: 500 * time.Millisecond, steady: 700 * time.Millisecond, after: 1300 * time.Millisecond}
 		}
@@ -39,15 +40,14 @@ type lives struct {
 }
 
 const (
-	livesAtOnce = 2                      // contenders
-	livesEvery  = 100 * time.Millisecond // a point of the series
-	livesLast   = 500 * time.Millisecond // at the end, are the state after
+	livesEvery = 100 * time.Millisecond // a point of the series
+	livesLast  = 500 * time.Millisecond // at the end, are the state after
 )
 
 func (l lives) end() time.Duration { return l.fill + l.steady + l.after }
 
 func (l lives) family(size Size, f contender.Family, names ...string) Case {
-	w := waves{atOnce: livesAtOnce, start: fresh, measure: l.measure, stops: true}
+	w := waves{atOnce: 1, start: l.start, measure: l.measure, stops: true}
 	there := fewer(names, size)
 	return Case{
 		Name:       "longlived/" + string(f),
@@ -63,11 +63,33 @@ func (l lives) family(size Size, f contender.Family, names ...string) Case {
 			{Name: "ended", Title: "connections that the server ended"},
 		},
 		Note: fmt.Sprintf("Connections last for %v on average; the worker joins %v after the start, and the end is %v later, when %.0f %% of the connections are new. "+
-			"Memory is that of the processes; the kernel's for the sockets is not in it.",
+			"Memory is that of the processes; the kernel's for the sockets is not in it. Where the limit of open files doesn't let a proxy have as many, there are fewer connections, for all.",
 			l.life, l.fill+l.steady, l.after, 100*l.renewed()),
-		Length:   time.Duration((len(there)+1)/livesAtOnce) * (l.end() + 3*time.Second),
+		Length:   time.Duration(len(there)) * (l.end() + 800*time.Millisecond),
 		Together: w.together,
 	}
+}
+
+// start starts a fleet that may have as many descriptors as it takes: two a
+// connection, if it is a proxy.
+func (l lives) start(ctx context.Context, e Env, c *contender.Contender) (*contender.Fleet, error) {
+	if _, err := load.Room(2 * l.most()); err != nil {
+		return nil, err
+	}
+	return fresh(ctx, e, c)
+}
+
+// most is how many connections there might be at some moment: five standard
+// deviations more than on average.
+func (l lives) most() int { return l.connections + 5*int(math.Sqrt(float64(l.connections))) }
+
+// fitting has fewer connections where a proxy couldn't open as many files.
+func (l lives) fitting() (lives, error) {
+	room, err := load.Room(2 * l.most())
+	if err == nil && room < 2*l.most() {
+		l.connections = room/2 - 5*int(math.Sqrt(float64(room/2)))
+	}
+	return l, err
 }
 
 // visits come at an even pace first, and then at random, as many as go.
@@ -95,7 +117,7 @@ type livesResult struct {
 }
 
 func (l lives) measure(ctx context.Context, m member) (s result.Sample, err error) {
-	if _, err := load.Room(4*l.connections, 2); err != nil {
+	if l, err = l.fitting(); err != nil {
 		return s, err
 	}
 	r := livesResult{}
@@ -148,7 +170,7 @@ func (l lives) sample(tally load.HeldTally, r livesResult) result.Sample {
 	s := result.Sample{
 		Values:   map[string]float64{"failed": float64(tally.Failed), "ended": float64(tally.Lost)},
 		Answered: tally.Served, Failed: tally.Failed, Histogram: load.Encode(tally.Latency),
-		Error: excuse(tally.Waiting, tally.Served+tally.Waiting, tally.Err),
+		Error: tooFew(tally),
 	}
 	for _, moment := range tally.Moments {
 		by := r.counts(moment)
@@ -168,6 +190,20 @@ func (l lives) sample(tally load.HeldTally, r livesResult) result.Sample {
 		s.Values["newcomer"] = 100 * r.newcomer(tally.Held)
 	}
 	return s
+}
+
+// tooFew is why a measurement doesn't count; "" if it does.
+func tooFew(tally load.HeldTally) string {
+	all := tally.Served + tally.Waiting
+	switch {
+	case errors.Is(tally.Err, load.ErrClient):
+		return tally.Err.Error()
+	case all == 0:
+		return "nobody came"
+	case float64(tally.Waiting) > tolerable*float64(all):
+		return fmt.Sprintf("it can't keep up: %d of %d connections still wait at the end", tally.Waiting, all)
+	}
+	return ""
 }
 
 // counts are those of the workers that there were.

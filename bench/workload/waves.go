@@ -20,7 +20,7 @@ type waves struct {
 	start  func(ctx context.Context, e Env, c *contender.Contender) (*contender.Fleet, error)
 	// measure measures one, beside the others of its wave.
 	measure func(ctx context.Context, m member) (result.Sample, error)
-	stops   bool // fleets are stopped after their wave
+	stops   bool // fleets are stopped after their wave, while the next one goes on
 }
 
 // A member is a contender in its wave.
@@ -34,12 +34,21 @@ type member struct {
 }
 
 // together measures all, wave by wave.
-func (w waves) together(ctx context.Context, e Env, all []*contender.Contender, round Round) (map[string]result.Sample, error) {
-	samples := make(map[string]result.Sample)
+func (w waves) together(ctx context.Context, e Env, all []*contender.Contender, round Round) (samples map[string]result.Sample, err error) {
+	samples = make(map[string]result.Sample)
+	var stopping stops
+	defer func() { err = errors.Join(err, stopping.wait()) }()
 	for some := range slices.Chunk(mixed(all, round.Seed), evenly(len(all), w.atOnce)) {
-		w.wave(ctx, e, some, round, samples)
+		members := w.startAll(ctx, e, some, round, samples)
+		e.Say("round %d, %d at once", round.Number+1, len(members))
+		w.measureAll(ctx, members, samples)
 		if err := ctx.Err(); err != nil {
 			return samples, err
+		}
+		for _, m := range members {
+			if w.stops {
+				stopping.add(m.fleet)
+			}
 		}
 	}
 	return samples, nil
@@ -60,8 +69,29 @@ func mixed(all []*contender.Contender, seed uint64) []*contender.Contender {
 	return all
 }
 
-func (w waves) wave(ctx context.Context, e Env, some []*contender.Contender, round Round, samples map[string]result.Sample) {
-	var members []member
+// stops end fleets beside what else goes on.
+type stops struct {
+	running sync.WaitGroup
+	mu      sync.Mutex
+	failed  error
+}
+
+func (s *stops) add(f *contender.Fleet) {
+	s.running.Go(func() {
+		err := f.Stop()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.failed = errors.Join(s.failed, err)
+	})
+}
+
+func (s *stops) wait() error {
+	s.running.Wait()
+	return s.failed
+}
+
+// startAll starts a wave; who can't be started has that for a sample.
+func (w waves) startAll(ctx context.Context, e Env, some []*contender.Contender, round Round, samples map[string]result.Sample) (members []member) {
 	for _, c := range some {
 		e.Say("round %d, starting %s", round.Number+1, c.Name)
 		f, err := w.start(ctx, e, c)
@@ -71,14 +101,10 @@ func (w waves) wave(ctx context.Context, e Env, some []*contender.Contender, rou
 		}
 		members = append(members, member{Contender: c, fleet: f, round: round, env: e, place: float64(len(members)) / float64(len(some))})
 	}
-	e.Say("round %d, %d at once", round.Number+1, len(members))
-	for name, s := range w.measureAll(ctx, members) {
-		samples[name] = s
-	}
+	return members
 }
 
-func (w waves) measureAll(ctx context.Context, members []member) map[string]result.Sample {
-	samples := make(map[string]result.Sample)
+func (w waves) measureAll(ctx context.Context, members []member, samples map[string]result.Sample) {
 	var mu sync.Mutex
 	var running sync.WaitGroup
 	begin := time.Now().Add(20 * time.Millisecond)
@@ -86,9 +112,6 @@ func (w waves) measureAll(ctx context.Context, members []member) map[string]resu
 		m.begin = begin
 		running.Go(func() {
 			s, err := w.measure(ctx, m)
-			if w.stops {
-				err = errors.Join(err, m.fleet.Stop())
-			}
 			if err != nil {
 				s.Error = err.Error()
 			}
@@ -98,7 +121,6 @@ func (w waves) measureAll(ctx context.Context, members []member) map[string]resu
 		})
 	}
 	running.Wait()
-	return samples
 }
 
 // workersOf is how many workers all fleets of these workloads have.
