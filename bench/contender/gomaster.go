@@ -12,16 +12,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// goMaster starts the master of bench/peers/go, which looks after its workers.
+// goMaster starts the master of bench/peers/go, which looks after its workers,
+// and gives each GOMAXPROCS=1.
 func goMaster(policy string) func(context.Context, *Setup) (*Fleet, error) {
 	return func(ctx context.Context, s *Setup) (*Fleet, error) {
 		port, err := freePort()
 		if err != nil {
 			return s.fail(err)
 		}
-		worker := s.goServer()
-		args := append([]string{s.Programs.Master, "-policy", policy, "-n", strconv.Itoa(s.Workers), "--"}, worker.Args...)
-		process, err := s.Start(Command{Args: args, Env: append(worker.Env, fmt.Sprintf("PORT=%d", port))})
+		args := append([]string{s.Programs.Master, "-policy", policy, "-n", strconv.Itoa(s.Workers), "--"}, s.goServer().Args...)
+		process, err := s.Start(Command{Args: args, Env: []string{fmt.Sprintf("PORT=%d", port)}})
 		if err != nil {
 			return s.fail(err)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -28,7 +29,7 @@ type worker struct {
 
 // begin starts a process; tell has it tell of ends.
 func begin(command []string, tell bool) (*worker, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
 	}
@@ -41,6 +42,7 @@ func begin(command []string, tell bool) (*worker, error) {
 	args := append([]string{}, command[1:]...)
 	args = append(args, "-control", "3", "-tell="+strconv.FormatBool(tell))
 	w.cmd = exec.Command(command[0], args...)
+	w.cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // of a worker; the master may use what there is
 	w.cmd.Stdout, w.cmd.Stderr, w.cmd.ExtraFiles = os.Stdout, os.Stderr, []*os.File{theirs}
 	if err := w.cmd.Start(); err != nil {
 		w.control.Close()
@@ -63,7 +65,7 @@ func (w *worker) pass(fd int) error {
 // listen hears what the worker says, until it has ended.
 func (w *worker) listen() {
 	defer close(w.ended)
-	said := make([]byte, 1)
+	said := make([]byte, 4096)
 	for {
 		n, err := unix.Read(w.fd, said)
 		if err == unix.EINTR {
@@ -72,9 +74,9 @@ func (w *worker) listen() {
 		if err != nil || n == 0 {
 			break
 		}
-		if said[0] == 'e' {
-			w.has.Add(-1)
-		} else {
+		ends := bytes.Count(said[:n], []byte{'e'})
+		w.has.Add(-int64(ends))
+		if ends < n {
 			close(w.served)
 		}
 	}

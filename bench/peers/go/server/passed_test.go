@@ -10,7 +10,7 @@ import (
 
 // What is passed is served, its end is told once, and the master's end is the last word.
 func TestChannel(t *testing.T) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET, 0)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
