@@ -83,6 +83,25 @@ func TestSerialFleets(t *testing.T) {
 	}
 }
 
+// Servers that use bare descriptors aren't robbed of them by the collector.
+func TestDescriptorsLast(t *testing.T) {
+	t.Setenv("GOGC", "1")
+	for _, name := range []string{"go-shared", "go-master-rr", "go-master-least"} {
+		for _, serial := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/%v", name, serial), func(t *testing.T) {
+				s := newSetup(t, 1)
+				s.Serial = serial
+				f := start(t, name, s)
+				for range 1000 {
+					if _, err := Ask(f.Address, "/"); err != nil {
+						t.Fatal(err, f.Alive())
+					}
+				}
+			})
+		}
+	}
+}
+
 // At SIGUSR2 work takes twice as long, with any server.
 func TestSlows(t *testing.T) {
 	for _, name := range []string{"go-shared", "go-master-rr", "fasthttp-prefork", "fiber-prefork"} {

@@ -41,6 +41,13 @@ var programs = sync.OnceValues(func() (Programs, error) {
 	if builtIn, err = os.MkdirTemp("", "contender-"); err != nil {
 		return Programs{}, err
 	}
+	// Looked at, so that a cached result is only good for the same sources.
+	sources, _ := filepath.Glob(filepath.Join(root, "bench/peers/go/*/*.go"))
+	for _, file := range sources {
+		if _, err := os.ReadFile(file); err != nil {
+			return Programs{}, err
+		}
+	}
 	return Build(context.Background(), root, builtIn)
 })
 

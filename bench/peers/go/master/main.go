@@ -43,6 +43,7 @@ func run(policy string, n int, command []string) error {
 	if err != nil {
 		return err
 	}
+	defer listener.Close() // not by the collector
 	failed := make(chan error, 1)
 	go func() { failed <- c.accept(int(listener.Fd())) }()
 	for {
