@@ -23,6 +23,7 @@ type lab struct {
 	service  service
 	seen     map[string]*contender.Fleet // the first of each contender, for the record
 	starts   int
+	restore  func() error // what of the machine was changed for the run
 }
 
 // openLab builds and makes what a run needs.
@@ -33,6 +34,9 @@ func openLab(ctx context.Context, progress *show.Progress) (l *lab, err error) {
 			err = errors.Join(err, l.close())
 		}
 	}()
+	if l.restore, err = noAutogroup(); err != nil {
+		return l, err
+	}
 	if l.folder, err = os.MkdirTemp("", "sockdist-bench-"); err != nil {
 		return l, err
 	}
@@ -66,6 +70,9 @@ func (l *lab) close() (err error) {
 	}
 	if l.folder != "" {
 		err = errors.Join(err, os.RemoveAll(l.folder))
+	}
+	if l.restore != nil {
+		err = errors.Join(err, l.restore())
 	}
 	return err
 }

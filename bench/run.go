@@ -37,7 +37,7 @@ func compareAll(ctx context.Context, o *options, stdout io.Writer, terminal *os.
 	}
 	r := &run{options: o, cases: cases, out: stdout, progress: show.NewProgress(terminal), results: &result.Results{
 		Schema: result.Schema, Started: time.Now().UTC().Truncate(time.Second), Command: append([]string{"bench"}, o.args...),
-		Seed: o.seed, Repeat: o.repeat, Machine: result.ThisMachine()}}
+		Seed: o.seed, Repeat: o.repeat}}
 	r.nameFiles()
 	if err := o.makeRoom(); err != nil {
 		return err
@@ -46,6 +46,7 @@ func compareAll(ctx context.Context, o *options, stdout io.Writer, terminal *os.
 		return err
 	}
 	defer func() { err = errors.Join(err, r.lab.close()) }()
+	r.results.Machine = result.ThisMachine() // with what the run has changed
 	r.announce()
 	err = r.measure(ctx)
 	r.progress.Clear()
