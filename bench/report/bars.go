@@ -83,7 +83,7 @@ func barChart(c *result.CaseResult, m result.Metric, strokes map[string]stroke) 
 		return ""
 	}
 	b.points = low > 0 && high/low > 30
-	p := newPlot(axisLabel(m), "")
+	p := ruled(newPlot(axisLabel(m), ""), true)
 	p.Add(b)
 	p.X.Min, p.X.Max, p.X.Tick.Marker = 0, high*1.04, round{}
 	if b.points {

@@ -35,8 +35,16 @@ func newPlot(x, y string) *plot.Plot {
 		axis.Tick.Label.Font.Size = 10 * room
 		axis.Padding = 0
 	}
+	return p
+}
+
+// ruled adds a grid; on an axis of names there is none.
+func ruled(p *plot.Plot, names bool) *plot.Plot {
 	lines := plotter.NewGrid()
 	lines.Horizontal.Color, lines.Vertical.Color = faint, faint
+	if names {
+		lines.Horizontal.Color = nil
+	}
 	p.Add(lines)
 	return p
 }
@@ -47,7 +55,22 @@ var (
 	prologue  = regexp.MustCompile(`(?s)^.*?<svg [^>]*?viewBox="([^"]*)"[^>]*>`)
 	fontStyle = regexp.MustCompile(`style="font-family:[^"]*?;font-size:([0-9.]+)px[^"]*"`)
 	newlines  = regexp.MustCompile(`\n\s*`)
+	places    = regexp.MustCompile(` (d|x|y)="[^"]*"`)
+	decimals  = regexp.MustCompile(`(\.\d)\d+`)
 )
+
+// shorter leaves to the page's style what most lines have in common. Black is
+// the text's colour there.
+var shorter = strings.NewReplacer(
+	`style="fill:none;stroke:#878787;stroke-opacity:0.33333;stroke-width:0.25"`, `class="grid"`,
+	`style="fill:none;stroke:#000000;stroke-width:0.5"`, `class="axis"`,
+	`style="fill:none;stroke:#000000;stroke-width:1.4"`, `class="whisker"`,
+	"stroke:#000000", "stroke:currentColor",
+	` transform="scale(1, -1)"`+"\n", ` transform="scale(1,-1)" `,
+)
+
+// rounded cuts coordinates to a tenth of a point.
+func rounded(attribute string) string { return decimals.ReplaceAllString(attribute, "$1") }
 
 // svg draws a plot as an element of a page. Alt says what it shows, for those
 // who don't see it.
@@ -63,7 +86,8 @@ func svg(p *plot.Plot, width, height vg.Length, alt string) template.HTML {
 		`<svg class="plot" role="img" aria-label="%s" viewBox="$1" style="max-width:%.0fpx"><title>%s</title>`,
 		dollars(alt), width.Points()*1.4, dollars(alt)))
 	text = fontStyle.ReplaceAllStringFunc(text, smaller)
-	text = strings.ReplaceAll(text, "stroke:#000000", "stroke:currentColor")
+	text = places.ReplaceAllStringFunc(text, rounded)
+	text = shorter.Replace(text)
 	text = newlines.ReplaceAllString(text, "\n")
 	return template.HTML(text)
 }

@@ -69,7 +69,7 @@ var percentiles = plot.ConstantTicks{
 
 // cdf draws the latencies of all rows of a case; "" without any.
 func cdf(c *result.CaseResult, strokes map[string]stroke) template.HTML {
-	p := newPlot("latency, ms", "")
+	p := ruled(newPlot("latency, ms", ""), false)
 	drawn := 0
 	low, high := math.Inf(1), 0.0
 	for i := range c.Rows {

@@ -89,7 +89,7 @@ func (s sides) shown(c *result.CaseResult) (rows []*result.Row) {
 }
 
 // few is how many cases of a workload are shown side by side.
-const few = 6
+const few = 8
 
 // chosen are the cases that stand for their workloads: all where they are few,
 // else those of middle size, and the one that sockdist loses most.

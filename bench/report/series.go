@@ -14,7 +14,7 @@ import (
 // throughTime are the series of a case: for each of their values a plot.
 func throughTime(c *result.CaseResult, strokes map[string]stroke) (plots []template.HTML) {
 	for _, value := range seriesOf(c) {
-		p := newPlot("second", value)
+		p := ruled(newPlot("second", value), false)
 		lines, last := 0, 0.0
 		for i := range c.Rows {
 			curve := through(first(&c.Rows[i]), value)
@@ -28,7 +28,7 @@ func throughTime(c *result.CaseResult, strokes map[string]stroke) (plots []templ
 		if lines == 0 {
 			continue
 		}
-		p.X.Min, p.X.Max, p.X.Tick.Marker = 0, last, round{}
+		p.X.Min, p.X.Max, p.X.Tick.Marker, p.Y.Tick.Marker = 0, last, round{}, round{}
 		plots = append(plots, svg(p, 520, 260, fmt.Sprintf("%s through time of %s in %s, in the first round.",
 			value, many(lines, "contender"), c.Name)))
 	}

@@ -13,7 +13,7 @@ import (
 // cases come first, and are bold.
 func Markdown(w io.Writer, r *result.Results) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s. %s; %s.\n\n", introduction(r), method(r), trusted(r))
+	fmt.Fprintf(&b, "%s: %s; %s.\n\n", introduction(r), method(r), trusted(r))
 	b.WriteString("| case | metric | sockdist | × best other | × plain reuseport |\n|---|---|---|---|---|\n")
 	for _, g := range losersFirst(glances(r)) {
 		b.WriteString(g.line())

@@ -32,6 +32,9 @@ type round struct{}
 
 // Ticks implements plot.Ticker.
 func (round) Ticks(low, high float64) (ticks []plot.Tick) {
+	if !(high > low) {
+		return nil
+	}
 	step := stepOf((high - low) / 4)
 	for i := math.Ceil(low / step); i*step <= high*1.0001; i++ {
 		ticks = append(ticks, plot.Tick{Value: i * step, Label: fmt.Sprintf("%.6g", i*step)})
