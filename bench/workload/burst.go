@@ -37,6 +37,7 @@ const (
 	burstFill        = 500 * time.Millisecond // in which they come, where that isn't what is measured
 	burstKill        = 800 * time.Millisecond
 	burstSeen        = 200 * time.Millisecond // after the kill, the last has noticed
+	burstTimeout     = 2 * time.Second        // of an attempt: some are never answered
 	burstLonger      = 10 * time.Second       // is too long
 )
 
@@ -51,7 +52,7 @@ func reconnectCase(f contender.Family, names []string) Case {
 		Name:       fmt.Sprintf("burst/%s/reconnect", f),
 		Title:      fmt.Sprintf("%d upgraded connections, one of 4 workers is killed, its clients come back at once; %s", burstConnections, titles[f]),
 		Contenders: names, Baseline: names[0], Metrics: burstColumns,
-		Note: "From when a client notices, but for all: from the kill. An attempt that fails is made again after 20 ms. " +
+		Note: "From when a client notices, but for all: from the kill. An attempt that fails is made again after 20 ms, and one fails after 2 s without an answer. " +
 			"The spread is of where they land, over the workers that they find.",
 		Length: burstKill + burstSeen + time.Second, Start: time.Second,
 		Measure: measureReconnect,
@@ -79,7 +80,7 @@ func measureReconnect(ctx context.Context, e Env, c *contender.Contender, round 
 		dead <- err
 	}()
 	tally := load.Held{
-		Server: f.Address, Visits: visitsWithin(burstConnections, burstFill), Length: burstLonger, Start: begin, Return: true,
+		Server: f.Address, Visits: visitsWithin(burstConnections, burstFill), Length: burstLonger, Timeout: burstTimeout, Start: begin, Return: true,
 		Enough: func(load.HeldTally) bool {
 			at := killed.Load()
 			return at != 0 && time.Since(begin) > time.Duration(at)+burstSeen
@@ -148,7 +149,7 @@ func measureAtOnce(ctx context.Context, e Env, c *contender.Contender, _ Round) 
 		return s, err
 	}
 	tally := load.Held{
-		Server: f.Address, Visits: visitsWithin(burstConnections, 0), Length: burstLonger,
+		Server: f.Address, Visits: visitsWithin(burstConnections, 0), Length: burstLonger, Timeout: burstTimeout,
 		Enough: func(load.HeldTally) bool { return true },
 	}.Run(ctx)
 	workers, err := f.Workers()
