@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/sockdist/sockdist/bench/contender"
@@ -27,13 +26,15 @@ import (
 var queue = Workload{Name: "queue", Title: "workers that serve one at a time", Cases: queueCases}
 
 const (
-	// queueService, times the number of workers, is the mean service time.
-	queueService = 2500 * time.Microsecond
+	// queueService, times the number of workers, is the mean service time of Go
+	// workers. Others use so much more CPU for a connection that a machine with two
+	// would be busy with them: they get fewer and longer ones.
+	queueService     = 2500 * time.Microsecond
+	queueSlowService = 3 * queueService
+	// queueTimeout is more than any service time but a few of the heaviest tail.
+	queueTimeout = 15 * time.Second
 	// queueWarm is the share of a round that doesn't count.
 	queueWarm = 0.1
-	// queueApart is how long one client begins after the other, so that one
-	// CPU doesn't have to do the same for all at the same moment.
-	queueApart = 700 * time.Microsecond
 )
 
 var (
@@ -41,17 +42,18 @@ var (
 	queueWorkers = []int{4, 8, 16}
 
 	queueCore = []string{"go-shared", "go-reuseport", "go-master-rr", "go-master-least", "sockdist-go", "sockdist-go-p2c", "sockdist-go-rr"}
-	// queueOthers are compared in the cases of most interest, under these names.
+	// queueOthers are compared in the cases of most interest, under these names;
+	// the first is the baseline.
 	queueOthers = []struct {
-		name     string
-		baseline string
-		others   []string
+		name       string
+		service    time.Duration
+		contenders []string
 	}{
-		{"others", "go-shared", []string{"sockdist-go-random", "sockdist-go-hash", "sockdist-go-worker",
+		{"others", queueService, []string{"go-shared", "sockdist-go-random", "sockdist-go-hash", "sockdist-go-worker",
 			"haproxy-tcp-go", "haproxy-queue-go", "haproxy-http-go", "nginx-stream-go", "nginx-http-go"}},
-		{"node", "node-shared", []string{"node-cluster", "node-cluster-shared", "pm2", "node-reuseport", "sockdist-node", "sockdist-node-p2c",
-			"haproxy-http-node", "nginx-http-node"}},
-		{"python", "gunicorn", []string{"sockdist-gunicorn", "uvicorn", "sockdist-uvicorn"}},
+		{"node", queueSlowService, []string{"node-shared", "node-cluster", "node-cluster-shared", "pm2", "node-reuseport",
+			"sockdist-node", "sockdist-node-p2c", "haproxy-http-node", "nginx-http-node"}},
+		{"python", queueSlowService, []string{"gunicorn", "sockdist-gunicorn", "uvicorn", "sockdist-uvicorn"}},
 	}
 )
 
@@ -60,6 +62,7 @@ type cell struct {
 	workers int
 	service load.Distribution
 	load    float64
+	each    time.Duration // mean service time, for each worker that there is
 }
 
 func (c cell) name() string { return fmt.Sprintf("queue/%d/%s/%g", c.workers, c.service, c.load) }
@@ -69,7 +72,7 @@ func (c cell) title() string {
 }
 
 // mean is the service time.
-func (c cell) mean() time.Duration { return time.Duration(c.workers) * queueService }
+func (c cell) mean() time.Duration { return time.Duration(c.workers) * c.each }
 
 // arrivals are the same for the same seed.
 func (c cell) arrivals(seed uint64, length time.Duration) []load.Arrival {
@@ -86,7 +89,7 @@ func cells() (all []cell) {
 	for _, workers := range queueWorkers {
 		for _, service := range load.Distributions {
 			for _, at := range queueLoads {
-				all = append(all, cell{workers, service, at})
+				all = append(all, cell{workers, service, at, queueService})
 			}
 		}
 	}
@@ -100,18 +103,18 @@ func queueCases(size Size) (cases []Case) {
 		}
 		if size == Full && c.ofInterest() {
 			for _, o := range queueOthers {
-				names := append([]string{o.baseline}, o.others...)
-				cases = append(cases, c.testCase(size, c.name()+"/"+o.name, c.title()+": "+o.name, names))
+				c.each = o.service
+				cases = append(cases, c.testCase(size, c.name()+"/"+o.name, c.title()+": "+o.name, o.contenders))
 			}
 		}
 	}
 	return cases
 }
 
-// length is longest where it matters most: in the cells of interest, without others.
+// length is longest where it matters most, and where there are few connections.
 func (c cell) length(size Size, core bool) time.Duration {
 	switch {
-	case size == Full && core && c.ofInterest():
+	case size == Full && core && c.ofInterest(), c.each == queueSlowService:
 		return 5 * time.Second
 	}
 	return 2500 * time.Millisecond
@@ -170,66 +173,10 @@ func (c cell) measure(ctx context.Context, e Env, all []*contender.Contender, ar
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	runLanes(ctx, lanes, arrivals, 0)
+	runLanes(ctx, lanes, arrivals, queueTimeout)
 	warm := time.Duration(queueWarm * float64(length))
 	for _, l := range lanes {
 		samples[l.contender.Name] = answered(since(l.outcomes, warm))
 	}
 	return samples, nil
-}
-
-// since leaves out what was due before.
-func since(outcomes []load.Outcome, from time.Duration) []load.Outcome {
-	for i := range outcomes {
-		if outcomes[i].At >= from {
-			return outcomes[i:]
-		}
-	}
-	return nil
-}
-
-// A lane is a contender with a client of its own, beside others.
-type lane struct {
-	contender *contender.Contender
-	fleet     *contender.Fleet
-	ask       func(time.Duration) time.Duration
-	outcomes  []load.Outcome
-}
-
-// startLanes starts all of them, one at a time where they can. Those that don't
-// start have a sample that says why.
-func startLanes(ctx context.Context, e Env, all []*contender.Contender, s contender.Setup,
-	start func(context.Context, *contender.Contender, contender.Setup) (*contender.Fleet, error)) (lanes []*lane, samples map[string]result.Sample) {
-	samples = map[string]result.Sample{}
-	for _, c := range all {
-		s.Serial = c.Can.Has(contender.Serial)
-		f, err := start(ctx, c, s)
-		if err != nil {
-			samples[c.Name] = result.Sample{Error: err.Error()}
-			continue
-		}
-		ask := func(d time.Duration) time.Duration { return max(1, e.Service(c.Family, d)) }
-		lanes = append(lanes, &lane{contender: c, fleet: f, ask: ask})
-	}
-	return lanes, samples
-}
-
-// runLanes sends all of them the same.
-func runLanes(ctx context.Context, lanes []*lane, arrivals []load.Arrival, timeout time.Duration) {
-	start := time.Now().Add(50 * time.Millisecond)
-	var running sync.WaitGroup
-	for i, l := range lanes {
-		open := load.Open{Server: l.fleet.Address, Arrivals: l.asked(arrivals), Timeout: timeout, Start: start.Add(time.Duration(i) * queueApart)}
-		running.Go(func() { l.outcomes = open.Run(ctx) })
-	}
-	running.Wait()
-}
-
-// asked are the arrivals with what has to be asked for.
-func (l *lane) asked(arrivals []load.Arrival) []load.Arrival {
-	asked := make([]load.Arrival, len(arrivals))
-	for i, a := range arrivals {
-		asked[i] = load.Arrival{At: a.At, Service: l.ask(a.Service)}
-	}
-	return asked
 }

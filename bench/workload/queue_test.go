@@ -16,7 +16,7 @@ func TestCells(t *testing.T) {
 	if n := len(queue.Cases(Quick)); n != 4 {
 		t.Errorf("%d cases in the quick size", n)
 	}
-	c := cell{8, load.Exponential, 0.85}
+	c := cell{8, load.Exponential, 0.85, queueService}
 	if c.name() != "queue/8/exponential/0.85" {
 		t.Error(c.name())
 	}
@@ -54,7 +54,7 @@ func TestSince(t *testing.T) {
 func TestQueueMeasures(t *testing.T) {
 	e := newEnv(t)
 	all := some(t, "go-shared", "go-reuseport", "go-master-least", "sockdist-go", "haproxy-tcp-go")
-	c := cell{4, load.Exponential, 0.5}
+	c := cell{4, load.Exponential, 0.5, queueService}
 	for round := range 2 {
 		samples, err := c.measure(t.Context(), e, all, c.arrivals(uint64(round), 500*time.Millisecond), 500*time.Millisecond)
 		if err != nil {

@@ -31,13 +31,14 @@ const (
 
 // unevenFamilies are who is compared; the first of each is the baseline.
 var unevenFamilies = []struct {
-	family contender.Family
-	quick  []string // none: the quick size does without the case
-	full   []string
+	family  contender.Family
+	service time.Duration
+	quick   []string // none: the quick size does without the case
+	full    []string
 }{
-	{contender.Go, []string{"go-shared", "go-reuseport", "go-master-rr", "sockdist-go"},
+	{contender.Go, queueService, []string{"go-shared", "go-reuseport", "go-master-rr", "sockdist-go"},
 		[]string{"go-shared", "go-reuseport", "go-master-rr", "go-master-least", "sockdist-go", "sockdist-go-p2c", "sockdist-go-rr", "haproxy-tcp-go"}},
-	{contender.Node, nil,
+	{contender.Node, 2 * queueService, nil,
 		[]string{"node-reuseport", "node-cluster", "pm2", "node-shared", "sockdist-node", "sockdist-node-p2c", "haproxy-tcp-node"}},
 }
 
@@ -50,7 +51,7 @@ func unevenCases(size Size) (cases []Case) {
 		if len(names) == 0 {
 			continue
 		}
-		u := unevenness{cell{unevenWorkers, load.Exponential, unevenLoad}, lengthOfUneven(size)}
+		u := unevenness{cell{unevenWorkers, load.Exponential, unevenLoad, f.service}, lengthOfUneven(size)}
 		cases = append(cases, Case{
 			Name: "uneven/" + string(f.family), Title: fmt.Sprintf("%s, %d workers, one half as fast, and then an eighth", f.family, unevenWorkers),
 			Contenders: names, Baseline: names[0], Metrics: unevenMetrics(),

@@ -61,7 +61,7 @@ func TestExcuse(t *testing.T) {
 func TestUnevenMeasures(t *testing.T) {
 	e := newEnv(t)
 	all := some(t, "go-shared", "sockdist-go", "go-master-rr")
-	u := unevenness{cell{4, load.Exponential, unevenLoad}, 2 * time.Second}
+	u := unevenness{cell{4, load.Exponential, unevenLoad, queueService}, 2 * time.Second}
 	samples, err := u.measure(t.Context(), e, all, Round{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
