@@ -71,7 +71,7 @@ func barChart(c *result.CaseResult, m result.Metric, strokes map[string]stroke) 
 	low, high := math.Inf(1), 0.0
 	for i := len(c.Rows) - 1; i >= 0; i-- {
 		f, ok := c.Rows[i].Figures[m.Name]
-		if !ok {
+		if !ok || !drawable(f.Low, f.Median, f.High) {
 			continue
 		}
 		b.figures = append(b.figures, f)

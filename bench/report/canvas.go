@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"html/template"
 	"image/color"
+	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,6 +38,15 @@ func newPlot(x, y string) *plot.Plot {
 		axis.Padding = 0
 	}
 	return p
+}
+
+// drawable tells whether values are of a size that axes can deal with. Others
+// are nonsense, and in the tables.
+func drawable(values ...float64) bool {
+	return !slices.ContainsFunc(values, func(v float64) bool {
+		size := math.Abs(v)
+		return !(size <= 1e12) || size != 0 && size < 1e-9
+	})
 }
 
 // ruled adds a grid; on an axis of names there is none.

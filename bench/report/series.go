@@ -62,7 +62,7 @@ func first(row *result.Row) []result.Point {
 func through(series []result.Point, value string) (curve plotter.XYs) {
 	step := max(1, len(series)/(2*most))
 	for i := 0; i < len(series); i += step {
-		if v, ok := series[i].Values[value]; ok {
+		if v, ok := series[i].Values[value]; ok && drawable(v, series[i].Second) {
 			curve = append(curve, plotter.XY{X: series[i].Second, Y: v})
 		}
 	}

@@ -36,8 +36,10 @@ func (round) Ticks(low, high float64) (ticks []plot.Tick) {
 		return nil
 	}
 	step := stepOf((high - low) / 4)
-	for i := math.Ceil(low / step); i*step <= high*1.0001; i++ {
-		ticks = append(ticks, plot.Tick{Value: i * step, Label: fmt.Sprintf("%.6g", i*step)})
+	for i := range 6 {
+		if v := (math.Ceil(low/step) + float64(i)) * step; v <= high+step/1000 {
+			ticks = append(ticks, plot.Tick{Value: v, Label: fmt.Sprintf("%.6g", v)})
+		}
 	}
 	return ticks
 }
