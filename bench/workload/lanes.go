@@ -2,6 +2,8 @@ package workload
 
 import (
 	"context"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,6 +50,13 @@ func startLanes(ctx context.Context, e Env, all []*contender.Contender, s conten
 		lanes = append(lanes, &lane{contender: c, fleet: f, ask: ask})
 	}
 	return lanes, samples
+}
+
+// shuffled is another order for each round, so that nobody is always the first.
+func shuffled(lanes []*lane, seed uint64) []*lane {
+	lanes = slices.Clone(lanes)
+	rand.New(rand.NewPCG(seed, 1)).Shuffle(len(lanes), func(i, j int) { lanes[i], lanes[j] = lanes[j], lanes[i] })
+	return lanes
 }
 
 // runLanes sends all of them the same.

@@ -130,7 +130,7 @@ func (c cell) testCase(size Size, name, title string, contenders []string) Case 
 		Length:  length + c.drains(),
 		Start:   queueStarts(contenders[0]),
 		Together: func(ctx context.Context, e Env, all []*contender.Contender, round Round) (map[string]result.Sample, error) {
-			return c.measure(ctx, e, all, c.arrivals(round.Seed, length), length)
+			return c.measure(ctx, e, all, round, length)
 		},
 	}
 }
@@ -168,12 +168,12 @@ func (c cell) note(baseline string) string {
 }
 
 // measure has all of them run at once.
-func (c cell) measure(ctx context.Context, e Env, all []*contender.Contender, arrivals []load.Arrival, length time.Duration) (map[string]result.Sample, error) {
+func (c cell) measure(ctx context.Context, e Env, all []*contender.Contender, round Round, length time.Duration) (map[string]result.Sample, error) {
 	lanes, samples := startLanes(ctx, e, all, contender.Setup{Workers: c.workers}, e.Fleet)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	runLanes(ctx, lanes, arrivals, queueTimeout)
+	runLanes(ctx, shuffled(lanes, round.Seed), c.arrivals(round.Seed, length), queueTimeout)
 	warm := time.Duration(queueWarm * float64(length))
 	for _, l := range lanes {
 		samples[l.contender.Name] = answered(since(l.outcomes, warm))

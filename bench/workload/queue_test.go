@@ -56,7 +56,7 @@ func TestQueueMeasures(t *testing.T) {
 	all := some(t, "go-shared", "go-reuseport", "go-master-least", "sockdist-go", "haproxy-tcp-go")
 	c := cell{4, load.Exponential, 0.5, queueService}
 	for round := range 2 {
-		samples, err := c.measure(t.Context(), e, all, c.arrivals(uint64(round), 500*time.Millisecond), 500*time.Millisecond)
+		samples, err := c.measure(t.Context(), e, all, Round{Number: round, Seed: uint64(round)}, 500*time.Millisecond)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -147,7 +147,7 @@ func (u unevenness) run(ctx context.Context, lanes []*lane, slowed map[*lane]int
 			failed = quarter(lanes, slowed)
 		}
 	})
-	runLanes(ctx, lanes, arrivals, unevenTimeout)
+	runLanes(ctx, shuffled(lanes, round.Seed), arrivals, unevenTimeout)
 	close(over)
 	changing.Wait()
 	return failed
