@@ -19,7 +19,7 @@ var crash = Workload{
 		if size == Quick {
 			kills = 2
 		}
-		t := trial{length: time.Duration(kills+1) * betweenKills, happens: func(ctx context.Context, m member) (map[string]float64, error) {
+		t := trial{length: time.Duration(kills+1) * betweenKills, atOnce: trialAtOnce, happens: func(ctx context.Context, m member) (map[string]float64, error) {
 			return nil, killSome(ctx, m, kills)
 		}}
 		return t.cases("crash", "SIGKILL of one of 4 workers, once a second", size, contender.Respawns)

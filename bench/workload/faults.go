@@ -16,6 +16,7 @@ import (
 // connection for each request, at random moments.
 type trial struct {
 	length time.Duration // of the load
+	atOnce int           // contenders beside each other
 	// happens begins with the load, and may last longer.
 	happens func(ctx context.Context, m member) (more map[string]float64, err error)
 }
@@ -25,7 +26,7 @@ const (
 	trialService = time.Millisecond     // that a worker is kept
 	slow         = time.Second          // answers later than that are slow
 	trialTimeout = 5 * time.Second      // answers later than that are none
-	trialAtOnce  = 8                    // contenders beside each other, at a sixth of what a CPU does
+	trialAtOnce  = 8                    // contenders beside each other, which takes a part of a CPU
 	settled      = 10 * time.Second     // within which a fleet has to be whole again
 	glance       = 5 * time.Millisecond // between two looks
 )
@@ -106,20 +107,20 @@ var lossColumns = []result.Metric{
 
 // cases are tables of a trial, one a family.
 func (t trial) cases(name, title string, size Size, can contender.Ability, more ...result.Metric) (cases []Case) {
-	w := waves{atOnce: trialAtOnce, start: kept, measure: t.measure}
+	w := waves{atOnce: t.atOnce, start: kept, measure: t.measure}
 	for _, f := range families(size) {
 		names := able(f, can, size)
 		if len(names) == 0 {
 			continue
 		}
-		number := (len(names) + trialAtOnce - 1) / trialAtOnce
+		number := (len(names) + t.atOnce - 1) / t.atOnce
 		cases = append(cases, Case{
 			Name:       name + "/" + string(f),
 			Title:      fmt.Sprintf("%s; %s", title, titles[f]),
 			Contenders: names, Baseline: baselineOf(f, names),
 			Metrics: append(slices.Clone(lossColumns), more...),
 			Note: fmt.Sprintf("Up to %d contenders at the same time, each with %d connections/s, a request on each that takes %v (with nginx: none).",
-				trialAtOnce, trialRate, trialService),
+				t.atOnce, trialRate, trialService),
 			Length:   time.Duration(number) * (t.length + 500*time.Millisecond),
 			Start:    time.Second,
 			Together: w.together,

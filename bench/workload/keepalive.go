@@ -54,8 +54,8 @@ func keptCases(size Size) []keptCase {
 		return []keptCase{{size, "many", 256, 50 * time.Millisecond, 400 * time.Millisecond, 1500 * time.Millisecond}}
 	}
 	return []keptCase{
-		{size, "few", 8, 100 * time.Millisecond, time.Second, 3 * time.Second},
-		{size, "many", 256, 100 * time.Millisecond, time.Second, 3 * time.Second},
+		{size, "few", 8, 100 * time.Millisecond, time.Second, 2500 * time.Millisecond},
+		{size, "many", 256, 100 * time.Millisecond, time.Second, 2500 * time.Millisecond},
 	}
 }
 
@@ -117,7 +117,7 @@ func addJain(f *contender.Fleet, answers map[int]int, s *result.Sample) error {
 const (
 	unequalRate  = 400 // requests a second, of all connections of a contender
 	unequalHold  = 4 * time.Millisecond
-	unequalWaves = 9
+	unequalWaves = 5 // contenders at once, and each makes a tenth of a CPU busy
 )
 
 // unequal is an open loop, with rates as 1 : 1/2 : 1/3 …
@@ -130,7 +130,7 @@ func (k keptCase) unequal(f keepaliveFamily) Case {
 		Metrics: append(latencies("p99", "p50"), jainColumn, spreadColumn),
 		Note: fmt.Sprintf("%d requests/s, each of which keeps a worker for %v. With a choice by connection it is luck whom the busy ones meet: many rounds are needed.",
 			unequalRate, unequalHold),
-		Length: k.openLength + 200*time.Millisecond, Start: time.Second,
+		Length: time.Duration((len(f.names(k.size))+unequalWaves-1)/unequalWaves) * (k.openLength + 200*time.Millisecond), Start: time.Second,
 		Together: w.together,
 	}
 }

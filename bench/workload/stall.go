@@ -14,7 +14,7 @@ var stall = Workload{
 	Name:  "stall",
 	Title: "A worker that stands still",
 	Cases: func(size Size) []Case {
-		t := trial{length: beforeStall + stallFor + afterStall, happens: stallOne}
+		t := trial{length: beforeStall + stallFor + afterStall, atOnce: trialAtOnce, happens: stallOne}
 		return t.cases("stall", "One of 4 workers is stopped for 2 s", size, 0)
 	},
 }
