@@ -90,6 +90,12 @@ static __always_inline void keep_epoch(struct group *g)
 		next_epoch(g, now);
 }
 
+/* Did a handshake that took `us`, until now, begin before the epoch did? Where jiffies can't tell. */
+static __always_inline int older_than_epoch(struct group *g, __u32 us)
+{
+	return (__s64)(bpf_ktime_get_ns() - us * 1000ULL - load_once(g->epoch_ns)) < 0;
+}
+
 /* A handshake of slot i that took `us` has finished: its pick is no longer pending, unless it had expired. */
 static __always_inline __u64 settle(struct group *g, struct slot_info *info, __u32 us)
 {
@@ -98,7 +104,7 @@ static __always_inline __u64 settle(struct group *g, struct slot_info *info, __u
 
 	if (ago > age + epoch_jiffies)
 		return 0;
-	if (ago > age)
+	if (ago > age || (ago == age && older_than_epoch(g, us)))
 		epoch--;
 	for (tries = 0; tries < 3; tries++) {
 		word = load_once(info->settled[epoch & 1]);
