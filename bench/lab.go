@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,6 +97,13 @@ func (l *lab) start(ctx context.Context, c *contender.Contender, s contender.Set
 		l.seen[c.Name] = f
 	}
 	return f, nil
+}
+
+// frameworks are the versions of what the peers in Go are built with.
+func (l *lab) frameworks() map[string]string {
+	versions := result.Modules(l.programs.FastHTTP, "github.com/valyala/fasthttp")
+	maps.Copy(versions, result.Modules(l.programs.Fiber, "github.com/gofiber/fiber/v3"))
+	return versions
 }
 
 // described is who was compared, as they were started.

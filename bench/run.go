@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -47,6 +48,7 @@ func compareAll(ctx context.Context, o *options, stdout io.Writer, terminal *os.
 	}
 	defer func() { err = errors.Join(err, r.lab.close()) }()
 	r.results.Machine = result.ThisMachine() // with what the run has changed
+	maps.Copy(r.results.Machine.Versions, r.lab.frameworks())
 	r.announce()
 	err = r.measure(ctx)
 	r.progress.Clear()
