@@ -111,6 +111,9 @@ func (a *attempt) run() (groups []Group, err error) {
 		}
 		groups = append(groups, g)
 	}
+	if len(groups) == 0 { // all were detached a moment ago, and the claim has made a folder
+		return nil, a.host.Remove()
+	}
 	return groups, nil
 }
 
@@ -140,24 +143,38 @@ func (a *attempt) look() (err error) {
 
 // knownGroups reads the groups, with those of the steerers that are theirs.
 func knownGroups(host *loader.Host, steerers map[uint64]uint32) (all []known, err error) {
-	steering := slices.Compact(slices.Sorted(maps.Values(steerers)))
 	names, err := host.Groups()
 	if err != nil {
 		return nil, err
 	}
+	var groups []*loader.Group
+	defer func() { closeGroups(groups) }()
+	steering := slices.Compact(slices.Sorted(maps.Values(steerers)))
 	for _, name := range names {
 		g, err := host.Group(name)
 		if err != nil {
 			return nil, err
 		}
+		groups = append(groups, g)
 		k := known{name: name, spec: g.Spec()}
 		k.library = slices.ContainsFunc(g.Progress(nil), func(p loader.Progress) bool { return p.Reports })
-		k.programs, k.hidden, err = programsOf(g, steering)
-		g.Close()
+		// That of one group is no other's: of many groups, few programs have to be
+		// looked into.
+		id, err := g.ProgramID()
 		if err != nil {
 			return nil, err
 		}
+		if i := slices.Index(steering, id); i >= 0 {
+			k.programs, steering = []uint32{id}, slices.Delete(steering, i, i+1)
+		}
 		all = append(all, k)
+	}
+	for i, g := range groups {
+		others, hidden, err := programsOf(g, steering)
+		if err != nil {
+			return nil, err
+		}
+		all[i].programs, all[i].hidden = append(all[i].programs, others...), hidden
 	}
 	return all, nil
 }

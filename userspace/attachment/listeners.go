@@ -28,8 +28,16 @@ type kernelGroup struct {
 // scan looks for what listens in the calling thread's network namespace.
 func (o Options) scan() ([]kernelGroup, error) {
 	found, err := sockets.Listeners(o.Address)
-	if err != nil || len(found) == 0 {
+	if err != nil {
 		return nil, err
+	}
+	return o.group(found)
+}
+
+// group puts together what belongs together.
+func (o Options) group(found []sockets.Listener) ([]kernelGroup, error) {
+	if len(found) == 0 {
+		return nil, nil
 	}
 	all, err := withHolders(found)
 	if err != nil {

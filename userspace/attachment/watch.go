@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sockdist/sockdist/loader"
+	"github.com/sockdist/sockdist/userspace/health/rounds"
 	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
@@ -32,33 +33,45 @@ const (
 // restarted. It returns early, with nil, when all groups were detached by
 // somebody else. Each change is one line in the log.
 //
-// While nothing changes it costs one question to the kernel a second, and a
-// look at the serving processes.
+// While nothing changes it costs one question to the kernel a second, which all
+// who watch share, and one whether a serving process has died.
 func Watch(ctx context.Context, host *loader.Host, o Options, attached []Group, log *slog.Logger) error {
-	if err := o.check(); err != nil {
+	w, err := newWatcher(host, o, attached, log)
+	if err != nil {
 		return explain(err, "watch %s", o.Address)
+	}
+	defer w.servers.forget()
+	w.sockets, _ = w.glance(time.Now())
+	glances, looks := rounds.Every(glanceEvery), rounds.Every(lookEvery)
+	defer glances.Stop()
+	defer looks.Stop()
+	for len(w.groups) > 0 {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-glances.C:
+			w.turn(ctx, now, false)
+		case now := <-looks.C:
+			w.turn(ctx, now, true)
+		}
+	}
+	return nil
+}
+
+func newWatcher(host *loader.Host, o Options, attached []Group, log *slog.Logger) (*watcher, error) {
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	ns, err := o.namespace()
 	if err != nil {
-		return explain(err, "watch %s", o.Address)
+		return nil, err
 	}
 	w := &watcher{host: host, options: o, ns: ns, log: log,
 		groups: make(map[sockets.Group]string), lost: make(map[lostSlot]time.Time), detached: make(map[sockets.Group]bool)}
 	for _, g := range attached {
 		w.remember(g)
 	}
-	w.sockets, _ = w.glance()
-	tick := time.NewTicker(glanceEvery)
-	defer tick.Stop()
-	for len(w.groups) > 0 {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-tick.C:
-			w.turn(ctx, now)
-		}
-	}
-	return nil
+	return w, nil
 }
 
 // watcher looks after groups.
@@ -70,8 +83,8 @@ type watcher struct {
 
 	groups   map[sockets.Group]string // their names
 	detached map[sockets.Group]bool   // by somebody else: to be left alone
-	servers  map[int]uint64           // start times of who serves, by PID
-	lost     map[lostSlot]time.Time   // since when a slot's listener is gone
+	servers  processes
+	lost     map[lostSlot]time.Time // since when a slot's listener is gone
 
 	sockets []uint64 // cookies, at the last look
 	looked  time.Time
@@ -86,13 +99,13 @@ type lostSlot struct {
 	generation uint32
 }
 
-// turn glances at the sockets, and looks closer if something changed.
-func (w *watcher) turn(ctx context.Context, now time.Time) {
-	w.missDetached()
+// turn glances at the sockets, and looks closer if something changed, or in any case.
+func (w *watcher) turn(ctx context.Context, now time.Time, anyway bool) {
+	w.missDetached(now)
 	if len(w.groups) == 0 {
 		return
 	}
-	cookies, err := w.glance()
+	cookies, err := w.glance(now)
 	if err != nil {
 		w.complain(err)
 		return
@@ -100,28 +113,30 @@ func (w *watcher) turn(ctx context.Context, now time.Time) {
 	if w.isDeserted(cookies) {
 		return
 	}
-	if !slices.Equal(cookies, w.sockets) || w.serverDied() {
+	changed := !slices.Equal(cookies, w.sockets)
+	if w.servers.died() || changed {
 		w.settle = settleGlances
 	}
-	if !w.isDue(now, !slices.Equal(cookies, w.sockets)) {
+	if !w.isDue(now, changed, anyway) {
 		return
 	}
 	w.settle = max(w.settle-1, 0)
 	w.sockets, w.looked = cookies, now
-	w.look(ctx)
+	if changed || w.trouble != "" || !w.isSettled(now) {
+		w.look(ctx)
+	}
 }
 
-func (w *watcher) isDue(now time.Time, changed bool) bool {
-	since := now.Sub(w.looked)
+func (w *watcher) isDue(now time.Time, changed, anyway bool) bool {
 	if w.trouble != "" {
-		return changed || since >= retryAfter
+		return changed || now.Sub(w.looked) >= retryAfter
 	}
-	return w.settle > 0 || since >= lookEvery
+	return w.settle > 0 || anyway
 }
 
 // missDetached notices what somebody else has detached.
-func (w *watcher) missDetached() {
-	names, err := w.host.Groups()
+func (w *watcher) missDetached(now time.Time) {
+	names, err := namesSeen.Since(now, w.host.Dir(), w.host.Groups)
 	if err != nil {
 		w.complain(err)
 		return
@@ -140,10 +155,10 @@ func (w *watcher) giveUp(key sockets.Group, name string) {
 }
 
 // glance lists the sockets that listen, in an order that depends on nothing else.
-func (w *watcher) glance() (cookies []uint64, err error) {
+func (w *watcher) glance(now time.Time) (cookies []uint64, err error) {
 	err = w.ns.do(func() error {
-		found, err := sockets.Listeners(w.options.Address)
-		for _, l := range found {
+		all, err := sockets.ListenersSince(now)
+		for _, l := range matching(all, w.options.Address) {
 			cookies = append(cookies, l.Cookie)
 		}
 		return err
@@ -168,17 +183,6 @@ func (w *watcher) isDeserted(cookies []uint64) bool {
 	return deserted
 }
 
-// serverDied tells whether one did since the last look.
-func (w *watcher) serverDied() bool {
-	for pid, start := range w.servers {
-		if !sockets.Alive(pid, start) {
-			delete(w.servers, pid)
-			return true
-		}
-	}
-	return false
-}
-
 // look brings the groups up to date.
 func (w *watcher) look(ctx context.Context) {
 	a := attempt{ctx: ctx, host: w.host, options: w.options, ns: w.ns, watch: w}
@@ -195,7 +199,7 @@ func (w *watcher) look(ctx context.Context) {
 		return
 	}
 	w.trouble = ""
-	w.servers = nil
+	w.servers.forget()
 	w.recount(groups)
 	maps.DeleteFunc(w.lost, func(_ lostSlot, since time.Time) bool { return time.Since(since) > keepGone+2*lookEvery })
 	for _, g := range groups {
@@ -213,11 +217,8 @@ func (w *watcher) recount(groups []Group) {
 				return err
 			}
 			defer g.Close()
-			corrected, err := g.Recount()
-			if corrected > 0 {
-				w.log.Warn("counts were wrong, as the kernel has opened or closed connections unseen: they are right again", "group", attached.Spec.Name, "connections", corrected)
-			}
-			return err
+			w.recountOne(g)
+			return nil
 		})
 		if err != nil {
 			w.complain(err)
@@ -225,16 +226,20 @@ func (w *watcher) recount(groups []Group) {
 	}
 }
 
+// recountOne works in the namespace.
+func (w *watcher) recountOne(g *loader.Group) {
+	corrected, err := g.Recount()
+	if corrected > 0 {
+		w.log.Warn("counts were wrong, as the kernel has opened or closed connections unseen: they are right again", "group", g.Name(), "connections", corrected)
+	}
+	if err != nil {
+		w.complain(err)
+	}
+}
+
 func (w *watcher) remember(g Group) {
 	w.groups[sockets.Group{Address: g.Spec.Address, V6Only: g.Spec.V6Only}] = g.Spec.Name
-	if w.servers == nil {
-		w.servers = make(map[int]uint64)
-	}
-	for _, s := range g.Slots {
-		if s.State != loader.Gone && sockets.Alive(s.PID, s.Start) {
-			w.servers[s.PID] = s.Start
-		}
-	}
+	w.servers.add(g.Slots)
 }
 
 func (w *watcher) tell(g Group) {

@@ -53,27 +53,28 @@ func (e *HiddenError) Unwrap() error { return fs.ErrPermission }
 //
 // A holder's epoll sets are read too, and the kernel keeps others from changing
 // a set while it writes it out: some milliseconds where it has 10,000 entries.
+//
+// Several goroutines that look at the same time share what they find.
 func Holders(inodes []uint32) (map[uint32][]Holder, error) {
-	w := walk{wanted: make(map[uint32]bool, len(inodes)), found: make(map[uint32][]Holder)}
-	for _, inode := range inodes {
-		if inode != 0 {
-			w.wanted[inode] = true
-		}
+	wanted := slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(inodes))), func(inode uint32) bool { return inode == 0 })
+	found := make(map[uint32][]Holder, len(wanted))
+	if len(wanted) == 0 {
+		return found, nil
 	}
-	if len(w.wanted) == 0 {
-		return w.found, nil
-	}
-
-	if err := w.processes(); err != nil {
+	all, err := together.holders(wanted)
+	if err != nil {
 		return nil, fmt.Errorf("look for the holders of sockets: %w", err)
 	}
-	for _, holders := range w.found {
-		slices.SortFunc(holders, func(a, b Holder) int { return cmp.Compare(a.PID, b.PID) })
+	for _, inode := range wanted {
+		if holders := slices.Clone(all.found[inode]); len(holders) > 0 {
+			slices.SortFunc(holders, func(a, b Holder) int { return cmp.Compare(a.PID, b.PID) })
+			found[inode] = holders
+		}
 	}
-	if missing := len(w.wanted) - len(w.found); missing > 0 && w.hidden > 0 {
-		return w.found, &HiddenError{Sockets: missing, Processes: w.hidden}
+	if missing := len(wanted) - len(found); missing > 0 && all.hidden > 0 {
+		return found, &HiddenError{Sockets: missing, Processes: all.hidden}
 	}
-	return w.found, nil
+	return found, nil
 }
 
 // Server chooses, of the holders of one listener, the one that serves it. It is
