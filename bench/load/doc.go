@@ -5,7 +5,8 @@
 // A client is one thread with bare sockets and an epoll loop. It sleeps with a
 // timer slack of 1 ns, and uses a few system calls a connection; a goroutine and
 // a net.Conn for each would cost more than some servers do. Many clients may run
-// at once, each on a thread of its own.
+// at once, each on a thread of its own. Open ones go ahead of everybody else on
+// their CPU.
 //
 // Latency counts from the moment at which a request was due, not from when the
 // client got to it: what waits because others are slow counts as waiting

@@ -26,7 +26,10 @@ const (
 // Run returns when all are answered or failed, in the order of the arrivals. If
 // the context ends before, what isn't answered by then fails with its error.
 func (o Open) Run(ctx context.Context) (outcomes []Outcome) {
-	onThread(func() { outcomes = o.run(ctx) })
+	onThread(func() {
+		goAhead()
+		outcomes = o.run(ctx)
+	})
 	return outcomes
 }
 
