@@ -36,8 +36,16 @@ func Idlers() []*Idler {
 }
 
 func idler(name, title string, most int, start func(context.Context, *Setup) (*Fleet, error), needs ...string) *Idler {
-	return &Idler{Contender: &Contender{Name: name, Title: title, Needs: needs, Start: start}, Most: most}
+	within := func(ctx context.Context, s *Setup) (*Fleet, error) {
+		ctx, cancel := context.WithTimeout(ctx, idleStart)
+		defer cancel()
+		return start(ctx, s)
+	}
+	return &Idler{Contender: &Contender{Name: name, Title: title, Needs: needs, Start: within}, Most: most}
 }
+
+// idleStart is how long an idler may take until it has nothing to do any more.
+const idleStart = 30 * time.Second
 
 // An idleGroup is a port, and two others for who would serve it.
 type idleGroup struct {
@@ -82,8 +90,6 @@ func (s *Setup) idle(ctx context.Context, ready func(context.Context) error) (*F
 	if f.Workers == nil {
 		f.Workers = func() ([]int, error) { return nil, nil }
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*patience)
-	defer cancel()
 	for {
 		err := ready(ctx)
 		if err == nil {
