@@ -23,9 +23,9 @@ const (
 
 // Calibrate finds out for how much longer than asked a request keeps a worker:
 // timers oversleep, and accepting, reading and answering take time too. The
-// server must have one worker. It is kept busy; what an answer takes beyond what
-// was asked for is the overhead, of which the median over the times asked for is
-// returned.
+// server must have one worker. It is kept busy; what it takes for an answer beyond
+// what was asked for is the overhead, of which the median over the times asked
+// for is returned.
 func Calibrate(ctx context.Context, server netip.AddrPort, asked []time.Duration) (overhead time.Duration, err error) {
 	if len(asked) == 0 {
 		return 0, errors.New("nothing to ask for")
@@ -44,7 +44,10 @@ func Calibrate(ctx context.Context, server netip.AddrPort, asked []time.Duration
 	return max(0, all[len(all)/2]), nil
 }
 
-// beyondAsked is what an answer takes on average, beyond what is asked for.
+// beyondAsked is what an answer keeps the worker for, beyond what is asked for.
+// Who asks waits for those that asked before, as many as there always are; the
+// median of that is the same however often something else delays the worker,
+// which the mean isn't.
 func beyondAsked(ctx context.Context, server netip.AddrPort, service time.Duration) (time.Duration, error) {
 	t := load.Closed{Server: server, Concurrency: always, Length: max(calibrating, 20*service), Service: service}.Run(ctx)
 	switch {
@@ -53,5 +56,6 @@ func beyondAsked(ctx context.Context, server netip.AddrPort, service time.Durati
 	case len(t.PIDs) > 1:
 		return 0, fmt.Errorf("it has several workers: %v", t.PIDs)
 	}
-	return t.Took/time.Duration(t.Answered) - service, nil
+	waited := time.Duration(t.Latency.ValueAtQuantile(50)) * time.Microsecond
+	return waited/always - service, nil
 }
