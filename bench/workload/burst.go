@@ -19,9 +19,12 @@ var burst = Workload{
 	Name:  "burst",
 	Title: "Many connections at once",
 	Cases: func(size Size) (cases []Case) {
-		for _, f := range burstFamilies {
+		for _, f := range inTime(burstFamilies, size) {
 			names := fewer(f.contenders, size)
-			cases = append(cases, reconnectCase(f.family, names), atOnceCase(f.family, names))
+			cases = append(cases, reconnectCase(f.family, names))
+			if size == Full {
+				cases = append(cases, atOnceCase(f.family, names))
+			}
 		}
 		return cases
 	},

@@ -136,7 +136,7 @@ var titles = map[contender.Family]string{
 // families are those that trials are of.
 func families(size Size) []contender.Family {
 	if size == Quick {
-		return []contender.Family{contender.Node, contender.Go}
+		return []contender.Family{contender.Node}
 	}
 	return []contender.Family{contender.Node, contender.Go, contender.Nginx, contender.Python}
 }

@@ -17,7 +17,7 @@ var keepalive = Workload{
 	Name:  "keepalive",
 	Title: "Kept connections",
 	Cases: func(size Size) (cases []Case) {
-		for _, f := range keepaliveFamilies {
+		for _, f := range inTime(keepaliveFamilies, size) {
 			for _, k := range keptCases(size) {
 				cases = append(cases, k.equal(f), k.unequal(f))
 			}
@@ -37,6 +37,14 @@ var keepaliveFamilies = []keepaliveFamily{
 		"haproxy-tcp-node", "haproxy-http-node", "nginx-stream-node", "nginx-http-node", "nginx-http-keepalive-node"}},
 	{contender.Go, []string{"go-reuseport", "go-master-least", "sockdist-go", "sockdist-go-worker",
 		"haproxy-tcp-go", "haproxy-http-go", "nginx-stream-go", "nginx-http-go"}},
+}
+
+// inTime are the families that there is time for.
+func inTime(all []keepaliveFamily, size Size) []keepaliveFamily {
+	if size == Quick {
+		return all[:1]
+	}
+	return all
 }
 
 // A keptCase is a number of connections.

@@ -20,12 +20,15 @@ var longlived = Workload{
 	Name:  "longlived",
 	Title: "Long-lived connections",
 	Cases: func(size Size) (cases []Case) {
-		l := lives{connections: 10000, life: 3500 * time.Millisecond, fill: 2 * time.Second, steady: 800 * time.Millisecond, after: 2 * time.Second}
+		l := lives{connections: 10000, life: 4 * time.Second, fill: 3 * time.Second, steady: 800 * time.Millisecond, after: 2 * time.Second}
 		if size == Quick {
-			l = lives{connections: 1500, life: 1500 * time.Millisecond, fill: 500 * time.Millisecond, steady: 700 * time.Millisecond, after: 1300 * time.Millisecond}
+			l = lives{connections: 1500, life: 1500 * time.Millisecond, fill: 400 * time.Millisecond, steady: 500 * time.Millisecond, after: time.Second}
 		}
 		cases = append(cases, l.family(size, contender.Node, "node-reuseport", "node-cluster", "pm2",
 			"sockdist-node", "sockdist-node-p2c", "sockdist-node-rr", "sockdist-node-hash", "haproxy-tcp-node", "nginx-stream-node"))
+		if size == Quick {
+			return cases
+		}
 		return append(cases, l.family(size, contender.Go, "go-reuseport", "go-master-least", "sockdist-go"))
 	},
 }
