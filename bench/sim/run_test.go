@@ -8,7 +8,7 @@ import (
 // The same seed, the same result.
 func TestSimulationIsDeterministic(t *testing.T) {
 	s := Scenario{
-		Workers: 16, Load: 0.8, Service: "heavy-tailed", Connections: 20_000, RTT: 0.5, Fin: AsRTT, Requests: 3, Think: 2, Reports: 4,
+		Workers: 16, Load: 0.8, Service: "heavy-tailed", Connections: 2000, RTT: 0.5, Fin: AsRTT, Requests: 3, Think: 2, Reports: 4,
 		Crash: true, Every: 100, Back: 20, Burst: 30,
 	}
 	for _, name := range Contenders() {
@@ -34,11 +34,11 @@ func TestNothingIsForgotten(t *testing.T) {
 		{Slow: 4, Reports: 3},
 		{Speeds: []int{50, 100, 300}, Weighed: true},
 	} {
-		s.Workers, s.Load, s.Service, s.Connections = 12, 0.6, "exponential", 10_000
+		s.Workers, s.Load, s.Service, s.Connections = 12, 0.6, "exponential", 4000
 		for _, name := range Contenders() {
 			t.Run(fmt.Sprint(s, name), func(t *testing.T) {
 				r := simulate(t, s, name, 1)
-				measured := int64(max(s.Requests, 1)) * 9000
+				measured := int64(max(s.Requests, 1)) * 3600
 				if r.Requests+r.Refused < measured || s.Burst == 0 && r.Requests != measured {
 					t.Errorf("%d requests measured, %d refused: %d came", r.Requests, r.Refused, measured)
 				}
@@ -50,7 +50,7 @@ func TestNothingIsForgotten(t *testing.T) {
 	}
 }
 
-// A drain loses nothing where a program steers; the kernel's hash loses handshakes.
+// What waited at a worker that died is served by others, where a program steers.
 func TestCrashMigratesQueues(t *testing.T) {
 	s := Scenario{Workers: 8, Load: 0.9, Service: "exponential", Connections: 50_000, Crash: true, Every: 100, Back: 10}
 	least, kernel := simulate(t, s, "least", 1), simulate(t, s, "kernel", 1)

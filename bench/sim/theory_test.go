@@ -95,7 +95,7 @@ func TestBlindPoliciesAreManyMM1(t *testing.T) {
 	const load = 0.5
 	for _, policy := range []string{"random", "hash"} {
 		for _, n := range []int{1, 8} {
-			r := simulate(t, Scenario{Workers: n, Load: load, Service: "exponential", Connections: 400_000}, policy, 1)
+			r := simulate(t, Scenario{Workers: n, Load: load, Service: "exponential", Connections: 250_000}, policy, 1)
 			share := make([]float64, n)
 			for slot := range share {
 				share[slot] = 1 / float64(n)
