@@ -49,9 +49,6 @@ func progressOn(stderr io.Writer) *show.Progress {
 
 func (o *options) run(ctx context.Context, stdout io.Writer, progress *show.Progress) error {
 	var all []*Comparison
-	if !o.json && !o.brief {
-		fmt.Fprintf(stdout, heading, o.rounds)
-	}
 	for n, s := range o.scenarios {
 		c, err := Compare(ctx, s, o.contenders, o.rounds, o.seed, func(share float64) {
 			progress.Show("%d of %d: %s, %.0f %% done", n+1, len(o.scenarios), s, 100*share)
@@ -63,6 +60,9 @@ func (o *options) run(ctx context.Context, stdout io.Writer, progress *show.Prog
 		all = append(all, c)
 		if o.json || o.brief {
 			continue
+		}
+		if n == 0 {
+			fmt.Fprintf(stdout, heading, o.rounds)
 		}
 		if err := c.print(stdout); err != nil {
 			return err
