@@ -53,6 +53,7 @@ type refreshing struct {
 	host     *Host
 	maps     *hostMaps
 	load     loadFunc
+	steer    string // tag of this binary's steer, once it was loaded: maps are not in it, so all groups have the same
 	replaced int
 }
 
@@ -107,6 +108,15 @@ func (r *refreshing) group(name string) error {
 		return err
 	}
 	defer g.Close()
+	pinned, err := g.program()
+	if err != nil {
+		return err
+	}
+	defer pinned.Close()
+	info, err := pinned.Info()
+	if err != nil || info.Tag == r.steer {
+		return err
+	}
 	var objects struct {
 		Steer *ebpf.Program `ebpf:"steer"`
 	}
@@ -116,13 +126,12 @@ func (r *refreshing) group(name string) error {
 		return err
 	}
 	defer objects.Steer.Close()
-	pinned, err := g.program()
+	ours, err := objects.Steer.Info()
 	if err != nil {
 		return err
 	}
-	defer pinned.Close()
-	if same, err := sameCode(pinned, objects.Steer); same || err != nil {
-		return err
+	if r.steer = ours.Tag; info.Tag == r.steer {
+		return nil
 	}
 	// A second pin tells later, and to whom may not ask the kernel, that the old
 	// one is ours. Only a clone can have it: pinning another time is moving.
