@@ -34,7 +34,7 @@ var calibrated = []struct {
 }{
 	{"go-shared", true},
 	{"node-shared", false},
-	{"gunicorn", false},
+	{"gunicorn", true},
 }
 
 // checkLength is for how long each queue is watched.
