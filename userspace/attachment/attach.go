@@ -119,7 +119,7 @@ func (a *attempt) run() (groups []Group, err error) {
 
 // refresh has the programs be those of this sockdist, after an upgrade.
 func (a *attempt) refresh() error {
-	if a.watch != nil {
+	if a.watch != nil || a.options.Refreshed {
 		return nil
 	}
 	_, err := a.host.Refresh()

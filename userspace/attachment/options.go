@@ -28,6 +28,9 @@ type Options struct {
 	// NetNS is the network namespace, as sockets.In has it. "" means that of
 	// PIDs, and without PIDs the calling thread's.
 	NetNS string
+	// Refreshed says that the programs are those of this sockdist already: whoever
+	// attaches often has called Host.Refresh, which looks at every group, once.
+	Refreshed bool
 }
 
 func (o Options) check() error {

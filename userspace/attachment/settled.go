@@ -1,6 +1,7 @@
 package attachment
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sockdist/sockdist/loader"
@@ -73,7 +74,10 @@ func (w *watcher) isAsItWas(k kernelGroup, steerers map[uint64]uint32) (bool, er
 			return false, nil
 		}
 	}
-	w.recountOne(g)
+	// Where nothing is counted nothing can have closed unseen.
+	if slices.ContainsFunc(s.Slots, func(slot loader.Slot) bool { return slot.Connections > 0 }) {
+		w.recountOne(g)
+	}
 	return true, nil
 }
 

@@ -51,7 +51,7 @@ func (d *Daemon) newAttached(settings config.Attachment) *attached {
 
 func (a *attached) options() attachment.Options {
 	s := a.settings
-	return attachment.Options{Address: s.Address, Name: s.Name, Policy: s.Policy, PIDs: s.PIDs, NetNS: s.NetNS}
+	return attachment.Options{Address: s.Address, Name: s.Name, Policy: s.Policy, PIDs: s.PIDs, NetNS: s.NetNS, Refreshed: a.daemon.refreshed()}
 }
 
 // run attaches, and watches what it attached.

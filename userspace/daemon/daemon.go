@@ -32,6 +32,8 @@ type Daemon struct {
 	groups map[string]*group
 	attach map[string]*attached
 
+	refreshed func() bool // has all programs be of this sockdist, once
+
 	begun    atomic.Bool   // all groups are known
 	ending   chan struct{} // closed: no unit starts any more
 	signals  atomic.Int32  // of those that end
@@ -42,11 +44,16 @@ type Daemon struct {
 // New makes a daemon. Nothing is touched before Run.
 func New(o Options) *Daemon {
 	o.complete()
-	return &Daemon{
+	d := &Daemon{
 		options: o, log: o.Logger, file: o.File, reports: &reports{above: o.Manager},
 		apps: make(map[string]*app), groups: make(map[string]*group), attach: make(map[string]*attached),
 		ending: make(chan struct{}), ended: make(chan struct{}),
 	}
+	d.refreshed = sync.OnceValue(func() bool {
+		_, err := o.Host.Refresh()
+		return err == nil // or each attachment says why not
+	})
+	return d
 }
 
 // Run does what the configuration says until a [Daemon.Signal] ends it. Errors
