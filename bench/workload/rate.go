@@ -56,7 +56,7 @@ func lengthsOfRate(size Size) rateLengths {
 	if size == Quick {
 		return rateLengths{200 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond, 400 * time.Millisecond}
 	}
-	return rateLengths{time.Second, 200 * time.Millisecond, 800 * time.Millisecond, 1200 * time.Millisecond}
+	return rateLengths{2 * time.Second, 200 * time.Millisecond, 800 * time.Millisecond, 1200 * time.Millisecond}
 }
 
 func rateCases(size Size) (cases []Case) {
