@@ -7,6 +7,7 @@
 //	go run ./bench -only rate,queue/8 -repeat 7
 //	go run ./bench list                       what there is to compare, and by what
 //	go run ./bench sim -h                     the same choosing code over machines we don't have
+//	go run ./bench agree FILE                 does that simulation agree with what was measured?
 //	go run ./bench report FILE... -o page.html
 //	go run ./bench compare old.json new.json  regressions; exit 1 if there is one
 //
@@ -53,6 +54,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch verb {
 	case "sim":
 		return sim.Main(ctx, args[1:], stdout, stderr)
+	case "agree":
+		return agree(ctx, args[1:], stdout, stderr)
 	case "report":
 		return report.Main(args[1:], stdout, stderr)
 	case "compare":

@@ -31,6 +31,7 @@ const usage = `Compares sockdist with what people use today, on this machine.
   bench [flags]                 run it: needs root, and the peers of make deps
   bench list                    workloads, cases and contenders
   bench sim [flags]             the choosing code alone, over machines we don't have
+  bench agree FILE              whether that agrees with what was measured
   bench report FILE...          one HTML page of results
   bench compare OLD NEW         regressions between two results
 
@@ -57,7 +58,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		return nil, err
 	}
 	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("%q is neither a flag nor one of list, sim, report, compare: see bench -h", flags.Arg(0))
+		return nil, fmt.Errorf("%q is neither a flag nor one of list, sim, agree, report, compare: see bench -h", flags.Arg(0))
 	}
 	o.size = workload.Full
 	if *quick {

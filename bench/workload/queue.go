@@ -74,6 +74,10 @@ func (c cell) title() string {
 // mean is the service time.
 func (c cell) mean() time.Duration { return time.Duration(c.workers) * c.each }
 
+// QueueService is the mean service time in the cells that all contenders of Go
+// are in.
+func QueueService(workers int) time.Duration { return time.Duration(workers) * queueService }
+
 // arrivals are the same for the same seed.
 func (c cell) arrivals(seed uint64, length time.Duration) []load.Arrival {
 	perSecond := c.load * float64(c.workers) / c.mean().Seconds()
