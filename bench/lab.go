@@ -7,7 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
 
 	"github.com/sockdist/sockdist/bench/contender"
 	"github.com/sockdist/sockdist/bench/result"
@@ -17,6 +17,7 @@ import (
 
 // A lab is what all cases of a run share: built programs, a folder, a cgroup, CPUs.
 type lab struct {
+	root     string // of the checkout
 	folder   string
 	tree     *cgroup.Tree
 	programs contender.Programs
@@ -45,12 +46,11 @@ func openLab(ctx context.Context, progress *show.Progress) (l *lab, err error) {
 	if err := os.Chmod(l.folder, 0o755); err != nil {
 		return l, err
 	}
-	root, err := contender.Root()
-	if err != nil {
+	if l.root, err = contender.Root(); err != nil {
 		return l, err
 	}
 	progress.Show("building sockdist and the peers")
-	if l.programs, err = contender.Build(ctx, root, l.folder); err != nil {
+	if l.programs, err = contender.Build(ctx, l.root, l.folder); err != nil {
 		return l, err
 	}
 	mount, err := cgroup.Find()
@@ -106,12 +106,19 @@ func (l *lab) frameworks() map[string]string {
 	return versions
 }
 
-// described is who was compared, as they were started.
+// described is who was compared, as they were started. Paths are as seen from
+// the checkout, and the run's own folder is $RUN: where they lay says nothing.
 func (l *lab) described(all []*contender.Contender) (list []result.Contender) {
+	short := strings.NewReplacer(l.root+"/", "", l.folder, "$RUN")
 	for _, c := range all {
 		d := result.Contender{Name: c.Name, Title: c.Title, Family: string(c.Family), Missing: c.Missing()}
 		if f := l.seen[c.Name]; f != nil {
-			d.Commands, d.Configs = slices.Clone(f.Commands), slices.Clone(f.Configs)
+			for _, c := range f.Commands {
+				d.Commands = append(d.Commands, strings.Split(short.Replace(strings.Join(c, "\x00")), "\x00"))
+			}
+			for _, c := range f.Configs {
+				d.Configs = append(d.Configs, result.Config{Name: c.Name, Text: short.Replace(c.Text)})
+			}
 		}
 		list = append(list, d)
 	}
