@@ -73,7 +73,7 @@ func (r *run) announce() {
 	expected := takes(r.cases, r.repeat) + trustTakes(r.size)
 	r.clock = newClock(expected)
 	fmt.Fprintf(r.out, "%d cases of %d contenders, %d rounds each, seed %d: about %v, until %s\n",
-		len(r.cases), len(used(r.cases)), r.repeat, r.seed, expected.Round(time.Minute), time.Now().Add(expected).Format("15:04"))
+		len(r.cases), r.compared(), r.repeat, r.seed, expected.Round(time.Minute), time.Now().Add(expected).Format("15:04"))
 	for _, c := range used(r.cases) {
 		if missing := c.Missing(); missing != "" {
 			fmt.Fprintf(r.out, "left out: %s: %s\n", c.Name, missing)
@@ -83,6 +83,17 @@ func (r *run) announce() {
 		fmt.Fprintf(r.out, "this machine is not idle (load average %.1f): figures will scatter\n", a)
 	}
 	fmt.Fprintln(r.out)
+}
+
+// compared is how many will be measured.
+func (r *run) compared() int {
+	names := make(map[string]bool)
+	for _, p := range r.cases {
+		for _, c := range p.there {
+			names[c.Name] = true
+		}
+	}
+	return len(names)
 }
 
 // measure lets the harness prove itself, and then runs case after case.

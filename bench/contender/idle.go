@@ -45,7 +45,7 @@ func idler(name, title string, most int, start func(context.Context, *Setup) (*F
 }
 
 // idleStart is how long an idler may take until it has nothing to do any more.
-const idleStart = 30 * time.Second
+const idleStart = 90 * time.Second
 
 // An idleGroup is a port, and two others for who would serve it.
 type idleGroup struct {
