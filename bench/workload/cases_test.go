@@ -53,7 +53,7 @@ func TestCasesFitTheirTime(t *testing.T) {
 		workload    Workload
 		quick, full time.Duration
 	}{
-		{rate, 90 * time.Second, 9 * time.Minute},
+		{rate, 90 * time.Second, 10 * time.Minute},
 		{queue, 60 * time.Second, 21 * time.Minute},
 		{uneven, 25 * time.Second, 3 * time.Minute},
 	} {
