@@ -41,7 +41,7 @@ func visits(n int, stay time.Duration) []Visit {
 func TestHeld(t *testing.T) {
 	var turn atomic.Int32
 	server := serve(t, func(conn net.Conn) { streams(conn, 1+int(turn.Add(1))%2) })
-	const stay = 250 * time.Millisecond
+	const stay, late = 500 * time.Millisecond, 150 * time.Millisecond
 	come := append(visits(10, stay), Visit{At: 3 * stay, Stay: time.Hour})
 	tally := Held{Server: server, Visits: come, Length: 4 * stay, Every: 5 * time.Millisecond}.Run(t.Context())
 	if tally.Served != 11 || tally.Failed+tally.Lost+tally.Waiting != 0 || tally.Latency.TotalCount() != 11 {
@@ -63,8 +63,8 @@ func TestHeld(t *testing.T) {
 		}
 	}
 	between(stay/2, stay-10*time.Millisecond, 5, 5)
-	between(stay+50*time.Millisecond, 3*stay-10*time.Millisecond, 0, 0)
-	between(4*stay-50*time.Millisecond, 4*stay, 1, 0)
+	between(stay+late, 3*stay-10*time.Millisecond, 0, 0)
+	between(4*stay-late, 4*stay, 1, 0)
 }
 
 func TestHeldComesBack(t *testing.T) {
