@@ -93,11 +93,6 @@ func (e *env) Softirq() (time.Duration, error) {
 	return time.Duration(softirq) * 10 * time.Millisecond, nil
 }
 
-// Service implements workload.Env.
-func (e *env) Service(f contender.Family, d time.Duration) time.Duration {
-	return max(0, d-e.service[f])
-}
-
 // Sockdist implements workload.Env.
 func (e *env) Sockdist(ctx context.Context, args ...string) (string, error) {
 	var out, failed bytes.Buffer

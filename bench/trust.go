@@ -73,6 +73,11 @@ func (l *lab) prove(ctx context.Context, size workload.Size, say func(format str
 	return trust, nil
 }
 
+// Service implements workload.Env, for those that embed the lab.
+func (l *lab) Service(f contender.Family, d time.Duration) time.Duration {
+	return max(0, d-l.service[f])
+}
+
 // alone runs f with a contender that is stopped afterwards; one that isn't
 // installed is left out.
 func (l *lab) alone(ctx context.Context, name string, s contender.Setup, f func(*contender.Fleet) error) error {
@@ -103,7 +108,7 @@ func (l *lab) calibrate(ctx context.Context, name string, serial bool, overshoot
 
 func (l *lab) check(ctx context.Context, workers int, mean, length time.Duration) (checks []result.Check, err error) {
 	err = l.alone(ctx, "go-shared", contender.Setup{Workers: workers, Serial: true}, func(f *contender.Fleet) error {
-		ask := func(d time.Duration) time.Duration { return max(0, d-l.service[contender.Go]) }
+		ask := func(d time.Duration) time.Duration { return l.Service(contender.Go, d) }
 		checks, err = theory.Check(ctx, theory.Station{Server: f.Address, Workers: workers, Ask: ask}, checkedLoad, mean, length, 1)
 		return err
 	})

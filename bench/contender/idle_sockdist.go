@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sockdist/sockdist/internal/cgroup"
 	"github.com/sockdist/sockdist/loader"
 )
 
@@ -26,7 +27,7 @@ type idling struct {
 	host    *loader.Temporary // with pins of its own: they are read all the time
 	runtime string            // folder
 	binary  string
-	apps    []branch
+	apps    []cgroup.Branch
 	sockets []io.Closer
 }
 
@@ -140,9 +141,7 @@ func (i *idling) end() error {
 	failed := i.setup.Leaf.Kill()
 	allEnd(f.processes, time.Now().Add(patience))
 	for _, app := range i.apps {
-		if app.exists() {
-			_ = app.kill()
-		}
+		_ = app.Kill()
 	}
 	for _, socket := range i.sockets {
 		failed = errors.Join(failed, socket.Close())
@@ -201,23 +200,20 @@ func (i *idling) expectApps(prefix string) error {
 
 // idleAttach attaches, and nothing stays but the kernel's part.
 func idleAttach(ctx context.Context, s *Setup) (*Fleet, error) {
-	i, err := newIdling(s)
-	if err != nil {
-		return s.fail(err)
-	}
-	if err := i.listen(ctx); err != nil {
-		return s.fail(err)
-	}
-	for _, g := range i.groups {
-		if err := runVerb(ctx, i.command("attach", fmt.Sprintf("127.0.0.1:%d", g.Port)), i.env()...); err != nil {
-			return s.fail(err)
-		}
-	}
-	return s.idle(ctx, i.steered(true))
+	return s.idleAttached(ctx, func(i *idling, address string) error {
+		return runVerb(ctx, i.command("attach", address), i.env()...)
+	})
 }
 
 // idleWatch attaches each group by a process that stays.
 func idleWatch(ctx context.Context, s *Setup) (*Fleet, error) {
+	return s.idleAttached(ctx, func(i *idling, address string) error {
+		return i.start("attach", "--watch", address)
+	})
+}
+
+// idleAttached has listeners for each group, which are attached one by one.
+func (s *Setup) idleAttached(ctx context.Context, attach func(i *idling, address string) error) (*Fleet, error) {
 	i, err := newIdling(s)
 	if err != nil {
 		return s.fail(err)
@@ -226,7 +222,7 @@ func idleWatch(ctx context.Context, s *Setup) (*Fleet, error) {
 		return s.fail(err)
 	}
 	for _, g := range i.groups {
-		if err := i.start("attach", "--watch", fmt.Sprintf("127.0.0.1:%d", g.Port)); err != nil {
+		if err := attach(i, fmt.Sprintf("127.0.0.1:%d", g.Port)); err != nil {
 			return s.fail(err)
 		}
 	}

@@ -124,8 +124,8 @@ func stopped(t *testing.T, f *Fleet) {
 		}
 	}
 	for _, tree := range f.trees {
-		if b, ok := tree.(branch); ok && b.exists() {
-			t.Errorf("cgroup %s is left", b)
+		if b, ok := tree.(cgroup.Branch); ok && b.Exists() {
+			t.Errorf("cgroup %s is left", b.Path())
 		}
 	}
 	noPins(t)

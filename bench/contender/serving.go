@@ -58,6 +58,11 @@ func (p *Process) below() func() ([]int, error) {
 
 // reloadBy is a Reload that a master begins at a signal.
 func (f *Fleet) reloadBy(p *Process, signal syscall.Signal) func(context.Context) error {
+	return f.changedBy(p, signal, f.replaced)
+}
+
+// changedBy signals a master, and waits for what becomes of the workers.
+func (f *Fleet) changedBy(p *Process, signal syscall.Signal, wait func(ctx context.Context, before []int) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		before, err := f.Workers()
 		if err != nil {
@@ -66,7 +71,7 @@ func (f *Fleet) reloadBy(p *Process, signal syscall.Signal) func(context.Context
 		if err := p.Signal(signal); err != nil {
 			return err
 		}
-		return f.replaced(ctx, before)
+		return wait(ctx, before)
 	}
 }
 
@@ -80,16 +85,7 @@ func (f *Fleet) replaced(ctx context.Context, before []int) error {
 
 // growBy is a Grow for which a master forks at a signal.
 func (f *Fleet) growBy(p *Process, signal syscall.Signal) func(context.Context) error {
-	return func(ctx context.Context) error {
-		before, err := f.Workers()
-		if err != nil {
-			return err
-		}
-		if err := p.Signal(signal); err != nil {
-			return err
-		}
-		return f.grown(ctx, before)
-	}
+	return f.changedBy(p, signal, f.grown)
 }
 
 // grown waits until there is one more worker.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sockdist/sockdist/internal/cgroup"
 	"github.com/sockdist/sockdist/userspace/control"
 )
 
@@ -54,8 +55,8 @@ type app struct {
 	setup      *Setup
 	name       string
 	pins       string
-	runtime    string // folder
-	tree       branch // of its workers
+	runtime    string        // folder
+	tree       cgroup.Branch // of its workers
 	supervisor *Process
 }
 
@@ -143,14 +144,14 @@ func (a *app) end() error {
 
 // force ends what the supervisor couldn't, or left when somebody killed it.
 func (a *app) force() {
-	if a.supervisor.awaitEnd(5*time.Second) && !a.tree.exists() {
+	if a.supervisor.awaitEnd(5*time.Second) && !a.tree.Exists() {
 		return
 	}
 	_ = a.supervisor.Signal(unix.SIGKILL)
 	<-a.supervisor.ended
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	_ = a.tree.kill()
+	_ = a.tree.Kill()
 	_ = a.verb(ctx, "stop", a.name)
 }
 

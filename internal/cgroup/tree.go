@@ -70,10 +70,7 @@ func (m *Mount) Create(app string) (*Tree, error) {
 }
 
 // Has tells whether there is a tree of the app.
-func (m *Mount) Has(app string) bool {
-	_, err := os.Stat(filepath.Join(m.Dir, folder, app))
-	return err == nil
-}
+func (m *Mount) Has(app string) bool { return m.Branch(app).Exists() }
 
 // lockDirectory returns [fs.ErrNotExist] when the directory was removed
 // between opening and locking.

@@ -7,8 +7,8 @@
 // costs no moment of its own. So those who look at the same thing can also
 // share what they see.
 //
-// With When a turn is only a glance, which this one goroutine takes. It wakes
-// the one who looks closer only if there is something to see.
+// A turn can be only a glance, which this one goroutine takes: see Change. It
+// wakes the one who looks closer only if there is something to see.
 package rounds
 
 import (
@@ -31,12 +31,10 @@ type Post struct {
 // Every has a turn every so often, until Stop.
 func Every(period time.Duration) *Post { return everybody.post(period, nil) }
 
-// When has a turn every so often if glance says so. It must be quick, wait for
-// nothing, and call nothing of this package: all others wait for it.
-func When(period time.Duration, glance func() bool) *Post { return everybody.post(period, glance) }
-
-// Change gives the post another period, and glance, which is nil for Every. Where
-// nothing differs but the function, the next turn stays when it was.
+// Change gives the post another period. With a glance there is a turn only if it
+// says so; it must be quick, wait for nothing, and call nothing of this package:
+// all others wait for it. nil is as for Every. Where nothing differs but the
+// function, the next turn stays when it was.
 func (p *Post) Change(period time.Duration, glance func() bool) { p.guard.change(p, period, glance) }
 
 // Stop ends the turns. After it returned glance isn't called any more.
