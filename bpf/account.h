@@ -122,6 +122,12 @@ static __always_inline void forget_move(struct group *g, const struct sock *sk)
 		fetch_add(&g->moved, -1);
 }
 
+/* Nobody has accepted it: an accepted one has a file, or had. */
+static __always_inline int in_queue(const struct sock *sk)
+{
+	return !BPF_CORE_READ(sk, sk_socket) && !(BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DEAD);
+}
+
 static __always_inline void connection_closes(const struct sock *sk, struct origin *born)
 {
 	struct group *g = group_of(born);
@@ -138,7 +144,7 @@ static __always_inline void connection_closes(const struct sock *sk, struct orig
 		if (in_use(g, origin)) {
 			i = mask_index(origin->slot, SLOTS - 1);
 			fetch_add(&g->slot[i].counts, -ONE_CONNECTION);
-			if (origin != born && origin->told && g->info[i].state == SLOT_GONE)
+			if (origin != born && origin->told && g->info[i].state == SLOT_GONE && in_queue(sk))
 				fetch_add(&g->info[i].opened, -1); /* it ended in the queue of a listener that closes */
 			lower_hint(g, i);
 		} else {

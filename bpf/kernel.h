@@ -22,12 +22,14 @@ struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
 	volatile unsigned char skc_state;
+	unsigned long skc_flags;
 	unsigned char skc_ipv6only : 1;
 	struct in6_addr___k skc_v6_daddr;
 	struct in6_addr___k skc_v6_rcv_saddr;
 };
 
 struct request_sock;
+struct socket;
 
 struct request_sock_queue {
 	struct request_sock *rskq_accept_head;
@@ -48,6 +50,7 @@ struct sock_reuseport {
 struct sock {
 	struct sock_common __sk_common;
 	struct sock_reuseport *sk_reuseport_cb;
+	struct socket *sk_socket;
 };
 
 struct request_sock {
@@ -97,6 +100,8 @@ enum {
 	TCP_CLOSING,
 	TCP_NEW_SYN_RECV,
 };
+
+#define SOCK_DEAD 1UL /* include/net/sock.h: the first of sock_flags */
 
 #ifndef AF_INET
 #define AF_INET 2

@@ -57,6 +57,7 @@ func (w *world) kill(slot int) {
 	if err := holder.Wait(); !errors.As(err, &killed) || killed.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 		w.t.Errorf("the listener's process ended by itself: %v", err)
 	}
+	w.workers[slot].gone()
 }
 
 // speak sends on each connection what served will look for.

@@ -3,16 +3,26 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sockdist/sockdist/internal/netns"
+	"github.com/sockdist/sockdist/internal/packets"
 )
 
 // rescue moves the slot's queue to others, as for a worker that hangs: through
 // a duplicate of its listener, which listens again at once.
 func (w *world) rescue(slot int) {
+	w.t.Helper()
+	w.rescueWhile(slot, func() {})
+}
+
+// rescueWhile does something when the listener listens again, and has its slot not yet.
+func (w *world) rescueWhile(slot int, meanwhile func()) {
 	w.t.Helper()
 	again, err := unix.FcntlInt(uintptr(w.workers[slot].fd), unix.F_DUPFD_CLOEXEC, 0)
 	w.must(err)
@@ -23,6 +33,7 @@ func (w *world) rescue(slot int) {
 		w.must(err)
 	}
 	w.must(unix.Listen(again, 4096))
+	meanwhile()
 	if got, err := w.group.Add(-1, Listener{FD: again, PID: w.workers[slot].listener().PID}); got != slot || err != nil {
 		w.t.Fatalf("the listener of slot %d got slot %d, %v", slot, got, err)
 	}
@@ -64,6 +75,32 @@ func TestReviveKeepsCounts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A handshake may end when its listener listens again and has its slot not yet;
+// what became of it is not taken for one that waits, at the next rescue.
+func TestReviveAroundHandshake(t *testing.T) {
+	t.Parallel()
+	ns := netns.New(t)
+	peer := packets.NewPeer(t, ns)
+	w := newWorld(t, 2, Least, in(ns), at("::", "::1", dualStack))
+	half, err := peer.SYNs(netip.AddrPortFrom(peer.Server4(), w.server.Port()), 2)
+	w.must(err)
+	for _, h := range half {
+		w.must(h.SYNACK(patience))
+	}
+	w.rescueWhile(0, func() {
+		for _, h := range half {
+			w.must(h.ACK())
+		}
+	})
+	if n := len(w.workers[0].acceptAll(t)); n != 1 {
+		t.Fatalf("slot 0 accepted %d of two connections over two slots", n)
+	}
+	w.agree("accepted")
+	w.rescueWhile(0, func() { w.abort(half) })
+	w.acceptAll()
+	w.agree("ended while the listener had no slot")
 }
 
 // Rescues lose nothing and miscount nothing while connections come, are

@@ -5,8 +5,12 @@ import (
 	"net/netip"
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sockdist/sockdist/internal/netns"
+	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
 // A worker is a listener and what was accepted from it. It accepts when the
@@ -19,6 +23,7 @@ type worker struct {
 	accepted []*end
 	took     int // connections that it ever accepted
 	open     bool
+	ns       *netns.Namespace // where it listens, if it is in a world
 }
 
 // A socketOption is set before bind.
@@ -93,6 +98,26 @@ func (w *worker) close() {
 	if w.open {
 		w.open = false
 		unix.Close(w.fd)
+		w.gone()
+	}
+}
+
+// gone waits for the end of a listener whose descriptor was closed: a process
+// that a test beside this one forks has it until it execs. What comes too late
+// the test's own checks will find.
+func (w *worker) gone() {
+	if w.ns == nil {
+		return
+	}
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		var listening map[uint64]uint32
+		err := w.ns.Do(func() (err error) {
+			listening, err = sockets.Backlogs(w.address.Port())
+			return err
+		})
+		if _, ok := listening[w.cookie]; !ok && err == nil {
+			return
+		}
 	}
 }
 

@@ -134,7 +134,7 @@ func (w *world) listen(n int, address netip.AddrPort) []*worker {
 		return err
 	}))
 	for _, worker := range more {
-		worker.slot = len(w.workers)
+		worker.slot, worker.ns = len(w.workers), w.ns
 		w.workers = append(w.workers, worker)
 	}
 	return more
