@@ -103,6 +103,13 @@ enum {
 
 #define SOCK_DEAD 1UL /* include/net/sock.h: the first of sock_flags */
 
+/* include/uapi/linux/tcp.h: the byte of flags in a header */
+#define TCP_FLAGS_AT 13
+#define TCP_FLAG_FIN 0x01
+#define TCP_FLAG_SYN 0x02
+#define TCP_FLAG_RST 0x04
+#define TCP_FLAG_ACK 0x10
+
 #ifndef AF_INET
 #define AF_INET 2
 #define AF_INET6 10

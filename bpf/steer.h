@@ -12,6 +12,10 @@
  *      gets it (see pick_anyway). Where nobody is in any slot, the kernel's hash
  *      decides.
  *
+ * Whatever else finds no connection comes here as well. The ACK of a SYN cookie
+ * gets a slot too, and no place: its SYN may still have one. Anything else begins
+ * nothing, and is left to the kernel.
+ *
  * A migrated connection takes the same way, except that it is never refused:
  * it had been let in before. If it was counted at the slot it leaves, its count
  * goes along.
@@ -20,6 +24,26 @@
 #define SOCKDIST_STEER_H
 
 #define SELECTIONS 4 /* slots tried before the kernel's hash gets it */
+
+enum segment {
+	SEGMENT_OTHER, /* of a connection that is no more, or of none ever */
+	SEGMENT_SYN,
+	SEGMENT_ACK, /* of a SYN cookie, perhaps */
+};
+
+/* The packet at hand by its TCP flags. */
+static __always_inline enum segment segment_of(struct sk_reuseport_md *ctx)
+{
+	const __u8 *header = ctx->data;
+	__u8 flags;
+
+	if ((const void *)(header + TCP_FLAGS_AT + 1) > ctx->data_end)
+		return SEGMENT_OTHER; /* can't be: the kernel has read the header */
+	flags = header[TCP_FLAGS_AT];
+	if ((flags & (TCP_FLAG_SYN | TCP_FLAG_ACK | TCP_FLAG_RST | TCP_FLAG_FIN)) == TCP_FLAG_SYN)
+		return SEGMENT_SYN;
+	return (flags & (TCP_FLAG_SYN | TCP_FLAG_ACK | TCP_FLAG_RST)) == TCP_FLAG_ACK ? SEGMENT_ACK : SEGMENT_OTHER;
+}
 
 /* The source address of the packet at hand; of IPv4 only the last word is written. */
 static __always_inline int read_source(struct sk_reuseport_md *ctx, __u32 *address)
@@ -83,6 +107,13 @@ subprogram int move_count(struct group *g, __u64 connection, __u32 i, int establ
 	return 0;
 }
 
+/* The place that a pick has just taken in slot i is not needed. */
+static __always_inline void give_back(struct group *g, __u32 i)
+{
+	fetch_add(&g->slot[mask_index(i, SLOTS - 1)].picks, -1);
+	lower_hint(g, i);
+}
+
 static __always_inline void note_migration(struct sk_reuseport_md *ctx, struct group *g, int i)
 {
 	struct bpf_sock *moving = ctx->migrating_sk;
@@ -101,9 +132,7 @@ static __always_inline void note_migration(struct sk_reuseport_md *ctx, struct g
 		count_up(g->info[mask_index(i, SLOTS - 1)].opened); /* it is in the queue, and will be accepted */
 	if (state == TCP_SYN_RECV)
 		return; /* born with data in its SYN: its handshake goes on here */
-	/* Its handshake is over, so the pick it just took is not pending. */
-	fetch_add(&g->slot[mask_index(i, SLOTS - 1)].picks, -1);
-	lower_hint(g, i); /* it may have come without a count */
+	give_back(g, i); /* its handshake is over, so it is not pending */
 }
 
 /* The socket of slot i, or an error if the slot is empty. */
@@ -123,7 +152,7 @@ static __always_inline int select_slot(struct sk_reuseport_md *ctx, struct group
 }
 
 /* Is this a connection that a privileged process sends to a slot of its choice? Gives it that slot. */
-subprogram int steer_probe(struct sk_reuseport_md *ctx, struct group *g)
+subprogram int steer_probe(struct sk_reuseport_md *ctx, struct group *g, int acknowledges)
 {
 	struct probe_key client = {};
 	struct probe *probe;
@@ -144,6 +173,8 @@ subprogram int steer_probe(struct sk_reuseport_md *ctx, struct group *g)
 		if (!select_slot(ctx, g, i)) {
 			count_up(g->info[i].probed);
 			probe->picked = 1;
+			if (acknowledges)
+				give_back(g, i);
 			return 1;
 		}
 	}
@@ -156,12 +187,17 @@ static __always_inline int steer_connection(struct sk_reuseport_md *ctx)
 	__u32 zero = 0, random = ctx->hash, client = 0, tries;
 	struct group *g = bpf_map_lookup_elem(&slots, &zero);
 	const struct loads *published = bpf_map_lookup_elem(&loads, &zero);
+	enum segment segment = SEGMENT_SYN;
 	int i, live;
 
 	if (!g || !published)
 		return SK_PASS; /* can't be: both are arrays with this element */
+	if (!ctx->migrating_sk)
+		segment = segment_of(ctx);
+	if (segment == SEGMENT_OTHER)
+		return SK_PASS;
 	keep_epoch(g);
-	if (g->probing && !ctx->migrating_sk && steer_probe(ctx, g))
+	if (g->probing && !ctx->migrating_sk && steer_probe(ctx, g, segment == SEGMENT_ACK))
 		return SK_PASS;
 	if (g->policy == POLICY_HASH)
 		client = client_of(ctx);
@@ -172,6 +208,8 @@ static __always_inline int steer_connection(struct sk_reuseport_md *ctx)
 		live = i != NO_LIVE;
 		if (!live || (i < 0 && ctx->migrating_sk))
 			i = pick_anyway(g, random);
+		if (i == ALL_FULL && segment == SEGMENT_ACK)
+			return SK_PASS; /* its SYN was let in, or it is none of ours */
 		if (i == ALL_FULL) {
 			count_up(g->counters.refused);
 			return SK_DROP;
@@ -184,6 +222,8 @@ static __always_inline int steer_connection(struct sk_reuseport_md *ctx)
 			continue;
 		if (ctx->migrating_sk)
 			note_migration(ctx, g, i);
+		else if (segment == SEGMENT_ACK)
+			give_back(g, i);
 		else if (!live)
 			count_up(g->counters.fallback);
 		return SK_PASS;

@@ -430,6 +430,7 @@ func (s *shop) stranger(where place) *worker {
 		other, err = newWorker(where.address, where.listens()...)
 		return err
 	}))
+	other.ns = s.ns
 	s.t.Cleanup(other.close)
 	return other
 }

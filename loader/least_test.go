@@ -29,6 +29,7 @@ func TestLeastIsExactlyEven(t *testing.T) {
 			w.level("one after the other")
 			w.acceptAll()
 			w.closeAll()
+			w.empty("closed")
 			together(16, func(int) { w.connect(25) })
 			w.level("16 at once")
 			w.agree("16 at once")

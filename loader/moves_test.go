@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"fmt"
 	"testing"
 )
 
@@ -67,9 +68,12 @@ func TestCountsOfReusedSlot(t *testing.T) {
 	}
 	w.closeClients(old)
 	w.agree("old connections closed")
-	if s := w.snapshot(); s.Stale != 10 {
-		t.Errorf("%d closes were of an earlier use, want 10", s.Stale)
-	}
+	w.eventually("closes are of an earlier use", func() error {
+		if s := w.snapshot(); s.Stale != 10 {
+			return fmt.Errorf("%d of 10 are", s.Stale)
+		}
+		return nil
+	})
 }
 
 // The same with connections that had been moved into the slot.
@@ -89,9 +93,12 @@ func TestCountsOfMovedIntoReusedSlot(t *testing.T) {
 		e.reset()
 	}
 	w.agree("old connections reset")
-	if m := w.group.memory.value.Moved; m != 0 {
-		t.Errorf("%d moves are still remembered", m)
-	}
+	w.eventually("moves are forgotten", func() error {
+		if m := w.group.memory.value.Moved; m != 0 {
+			return fmt.Errorf("%d are remembered", m)
+		}
+		return nil
+	})
 }
 
 // replace gives the slot a new listener; what the old one had accepted is no

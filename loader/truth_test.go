@@ -184,7 +184,7 @@ func (w *world) unseenMost() int {
 	for _, n := range w.picks() {
 		picked += n
 	}
-	return max(4, int(picked/200))
+	return max(16, int(picked/200))
 }
 
 // unseenCloses tells how many connections are counted whose close no program
