@@ -47,13 +47,19 @@ It takes root, the daemon's user, or an operator of the configuration.`,
 		},
 	}
 	cmd.Flags().BoolVar(&check, "check", false, "only say what would be changed")
-	cmd.Flags().StringVar(&socket, "socket", "", "the daemon's socket (default control in the runtime folder)")
+	cmd.Flags().StringVar(&socket, "socket", "", "the daemon's socket (default $"+socketVariable+", else control in the runtime folder)")
 	return cmd
 }
 
-// daemonSocket is where sockdist serve takes requests, unless its file says
-// otherwise.
+// socketVariable names the environment variable for a daemon's socket elsewhere,
+// the one by which library workers find it.
+const socketVariable = "SOCKDIST_SOCKET"
+
+// daemonSocket is where sockdist serve takes requests, as far as is known here.
 func (e *environment) daemonSocket() string {
+	if socket := e.getenv(socketVariable); socket != "" {
+		return socket
+	}
 	runtime := e.getenv(runtimeVariable)
 	if runtime == "" {
 		runtime = control.DefaultRuntimeDir

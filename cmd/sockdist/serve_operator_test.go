@@ -15,7 +15,7 @@ import (
 func (s *served) as(uid, gid uint32, groups []uint32, args ...string) (out, errs string, code int) {
 	s.t.Helper()
 	cmd := exec.Command(s.sockdist, append([]string{"--dir", s.pins}, args...)...)
-	cmd.Env = s.environment()
+	cmd.Env = append(s.environment(), s.extra...)
 	cmd.Dir = "/"
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -26,13 +26,19 @@ func (s *served) as(uid, gid uint32, groups []uint32, args ...string) (out, errs
 	return stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()
 }
 
+// singleWeb has web be one worker that keeps no books, and listens at a port of its own besides.
+func (s *served) singleWeb() string {
+	s.webs = []string{s.worker, "-listen", fmt.Sprint("127.0.0.1:", s.port), "-own"}
+	port := func(n int) string { return fmt.Sprintf(", \"%d\"]", n) }
+	return strings.Replace(s.webSettings(1, "grace: 1s"), port(s.port), port(servers.FreePort(s.t, nil)), 1)
+}
+
 // Operators are whom the configuration names, by user or by group, from the next
 // apply on; a right to the socket alone is none to operate.
 func TestServeOperators(t *testing.T) {
 	t.Parallel()
 	s := newServed(t)
-	s.webs = []string{s.worker, "-listen", fmt.Sprint("127.0.0.1:", s.port), "-own"}
-	web := strings.Replace(s.webSettings(1, "grace: 1s"), fmt.Sprintf(", \"%d\"]", s.port), fmt.Sprintf(", \"%d\"]", servers.FreePort(t, nil)), 1)
+	web := s.singleWeb()
 	const user, stranger, team = 61001, 61002, 61003
 	operators := fmt.Sprintf("operators: {users: [%d], groups: [%d]}\n", user, team)
 	s.configure("socket: {mode: \"0666\"}\n", operators, "apps:\n", web)
@@ -90,5 +96,28 @@ func TestServeOperators(t *testing.T) {
 	s.expectSaid(s.applies(), "socket: opened anew as configured\n")
 	if _, errs, code := s.as(stranger, stranger, nil, "apply"); code != 1 || !strings.Contains(errs, "permission denied") {
 		t.Errorf("apply by one who may not open the socket: exit code %d, %s", code, errs)
+	}
+}
+
+// Where the file puts the socket elsewhere, verbs find it as workers do.
+func TestServeSocketElsewhere(t *testing.T) {
+	t.Parallel()
+	s := newServed(t)
+	web := s.singleWeb()
+	const user = 61001
+	path := s.runtime + "-elsewhere"
+	s.configure(fmt.Sprintf("socket: {path: %s, mode: \"0666\"}\noperators: {users: [%d]}\napps:\n", path, user), web)
+	s.start().ready()
+	verbs := [][]string{{"apply"}, {"reload", s.web()}, {"scale", s.web(), "2"}, {"stop", s.web()}}
+	for _, verb := range verbs {
+		if out, errs, code := s.as(user, user, nil, verb...); code == 0 {
+			t.Errorf("%v without the variable: exit code %d\n%s%s", verb, code, out, errs)
+		}
+	}
+	s.extra = []string{"SOCKDIST_SOCKET=" + path}
+	for _, verb := range verbs {
+		if out, errs, code := s.as(user, user, nil, verb...); code != 0 {
+			t.Errorf("%v: exit code %d\n%s%s", verb, code, out, errs)
+		}
 	}
 }
