@@ -25,7 +25,6 @@ type lab struct {
 	service  service
 	seen     map[string]*contender.Fleet // the first of each contender, for the record
 	starts   int
-	restore  func() error // what of the machine was changed for the run
 }
 
 // openLab builds and makes what a run needs.
@@ -36,14 +35,17 @@ func openLab(ctx context.Context, progress *show.Progress) (l *lab, err error) {
 			err = errors.Join(err, l.close())
 		}
 	}()
-	if l.restore, err = noAutogroup(); err != nil {
-		return l, err
+	if err := clearLeftovers(); err != nil {
+		return l, fmt.Errorf("end what a run that was killed has left: %w", err)
 	}
-	if l.folder, err = os.MkdirTemp("", "sockdist-bench-"); err != nil {
+	if l.folder, err = os.MkdirTemp("", fmt.Sprintf("sockdist-bench-%d-", os.Getpid())); err != nil {
 		return l, err
 	}
 	// Workers that run as somebody else must get at what lies in it.
 	if err := os.Chmod(l.folder, 0o755); err != nil {
+		return l, err
+	}
+	if err := noAutogroup(l.folder); err != nil {
 		return l, err
 	}
 	if l.root, err = contender.Root(); err != nil {
@@ -70,10 +72,7 @@ func (l *lab) close() (err error) {
 		err = errors.Join(l.tree.Kill(), l.tree.Remove(), l.tree.Close())
 	}
 	if l.folder != "" {
-		err = errors.Join(err, os.RemoveAll(l.folder))
-	}
-	if l.restore != nil {
-		err = errors.Join(err, l.restore())
+		err = errors.Join(err, restoreAutogroup(l.folder), os.RemoveAll(l.folder))
 	}
 	return err
 }

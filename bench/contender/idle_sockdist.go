@@ -41,7 +41,7 @@ func newIdling(s *Setup) (i *idling, err error) {
 	if err := copyProgram(s.Programs.Sockdist, i.binary); err != nil {
 		return nil, err
 	}
-	if i.runtime, err = os.MkdirTemp("", "sockdist-"); err != nil {
+	if i.runtime, err = os.MkdirTemp("", fmt.Sprintf("sockdist-bench-%d-", os.Getpid())); err != nil {
 		return nil, err
 	}
 	if i.host, err = loader.OpenTemporary("bench"); err != nil {

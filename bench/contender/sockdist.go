@@ -70,7 +70,7 @@ func (s *Setup) newApp() (*app, error) {
 		return nil, err
 	}
 	// Not in the setup's folder, whose path may be too long for a socket's.
-	if a.runtime, err = os.MkdirTemp("", "sockdist-"); err != nil {
+	if a.runtime, err = os.MkdirTemp("", fmt.Sprintf("sockdist-bench-%d-", os.Getpid())); err != nil {
 		return nil, err
 	}
 	if a.pins, err = usePins(); err != nil {

@@ -77,9 +77,7 @@ func TestServeKilled(t *testing.T) {
 func TestServeKilledAndLess(t *testing.T) {
 	t.Parallel()
 	s := newServed(t)
-	s.webs = []string{s.worker, "-listen", fmt.Sprint("127.0.0.1:", s.port), "-delay", "0s", "-own"}
-	own, api := servers.FreePort(t, nil), servers.FreePort(t, nil)
-	web := strings.Replace(s.webSettings(1), fmt.Sprintf(", \"%d\"]", s.port), fmt.Sprintf(", \"%d\"]", own), 1)
+	web, api := s.singleWeb(), servers.FreePort(t, nil)
 	group := fmt.Sprintf("groups:\n  %s-api: {listen: \"127.0.0.1:%d\"}\n", s.name, api)
 	s.configure("apps:\n", web, group)
 	s.start().ready()
@@ -91,6 +89,22 @@ func TestServeKilledAndLess(t *testing.T) {
 	if groups := s.groups(); len(groups) != 1 || groups[s.name+"-second"].Spec.Name == "" {
 		t.Errorf("the groups are %v", groups)
 	}
+	if left := s.app.workers(); len(left) > 0 {
+		t.Errorf("workers are left: %v", left)
+	}
+}
+
+// The same while the first workers are being started.
+func TestServeKilledAtStart(t *testing.T) {
+	t.Parallel()
+	s := newServed(t)
+	web := s.singleWeb()
+	s.configure("apps:\n", strings.Replace(web, "workers: 1\n", "workers: 16\n", 1))
+	s.start()
+	until(t, "a worker runs", func() bool { return len(s.app.workers()) > 0 })
+	s.app.kill()
+	s.configure(fmt.Sprintf("groups:\n  %s-second: {listen: \"127.0.0.1:%d\"}\n", s.name, servers.FreePort(t, nil)))
+	s.start().ready()
 	if left := s.app.workers(); len(left) > 0 {
 		t.Errorf("workers are left: %v", left)
 	}

@@ -18,6 +18,20 @@ func (m *Mount) Branch(app string) Branch {
 	return Branch{directory{path: filepath.Join(m.Dir, folder, app)}}
 }
 
+// Apps are the names of all trees there are, in order.
+func (m *Mount) Apps() (names []string, err error) {
+	entries, err := os.ReadDir(filepath.Join(m.Dir, folder))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, entry := range entries {
+		if entry.IsDir() {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, err
+}
+
 // Exists tells whether the tree is there.
 func (b Branch) Exists() bool {
 	_, err := os.Stat(b.path)

@@ -169,12 +169,25 @@ func (a *app) once() error {
 	a.mu.Unlock()
 
 	if err == nil {
+		a.noteIntent(wanted)
 		go a.noteStart(t, wanted)
 		err = t.supervisor.Run(context.Background())
 	}
 	t.err = err
 	close(t.over)
 	return err
+}
+
+// noteIntent remembers an app before its first worker starts: a daemon that is
+// killed right then has left it all the same. Workers that are there already may
+// be somebody else's.
+func (a *app) noteIntent(settings config.App) {
+	a.mu.Lock()
+	first := a.applied == nil
+	a.mu.Unlock()
+	if first && !hasWorkers(a.name) {
+		a.daemon.forget(func(m *memory) { m.Apps[a.name] = settings })
+	}
 }
 
 // noteStart remembers by which settings workers were started, unless they were
