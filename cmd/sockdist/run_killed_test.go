@@ -46,7 +46,7 @@ func (s sharing) killUnsupervised() {
 	theirs, others := of(s.slot(s.port, 3).PID, held)
 	load := startTraffic(s.t, clients.Client{}, local(s.port))
 	still := s.stop(s.port, 3, 10, theirs)
-	killProcess(s.t, still.pid)
+	still.kill(s.t)
 	s.goesOn(s.port)
 	load.expectSaved(still)
 	if ledger := others.Ask(); len(ledger.Lost()) > 0 {

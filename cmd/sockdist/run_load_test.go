@@ -138,6 +138,20 @@ type standstill struct {
 	// accepted are the clients whose connections the worker had accepted, and
 	// queued those whose connections no worker had.
 	accepted, queued map[netip.AddrPort]bool
+	killed           time.Time
+}
+
+// kill kills the worker.
+func (s *standstill) kill(t testing.TB) {
+	t.Helper()
+	s.killed = time.Now()
+	killProcess(t, s.pid)
+}
+
+// atEnd tells whether the exchange was made while the worker's listener closed.
+func (s *standstill) atEnd(e clients.Exchange) bool {
+	const dying = 20 * time.Millisecond
+	return e.Ended.After(s.killed) && e.Ended.Before(s.killed.Add(dying))
 }
 
 // stop stops the worker of a slot by SIGSTOP while there is load, so that it is
@@ -253,14 +267,20 @@ func descriptors(t testing.TB, pid int) map[string]string {
 
 // expectSaved checks that the worker's death, after that standstill, cost only
 // connections that it had accepted: the others were answered by somebody else.
+// One may be lost whose handshake ended while the listener was being closed
+// (docs/RELIABILITY.md).
 func (f *traffic) expectSaved(still standstill) {
 	f.t.Helper()
 	ledger := f.finish()
 	answered := make(map[netip.AddrPort]int)
+	unlucky := 0
 	for _, e := range ledger {
 		switch {
 		case e.Outcome == clients.Answered:
 			answered[e.Local] = e.Answer.PID
+		case still.atEnd(e) && unlucky == 0:
+			unlucky++
+			f.t.Logf("lost as the listener of worker %d closed: %v", still.pid, e)
 		case !still.accepted[e.Local]:
 			f.t.Errorf("lost, and not accepted by the killed worker %d: %v", still.pid, e)
 		}

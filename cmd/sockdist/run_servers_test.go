@@ -112,7 +112,7 @@ func (s sharing) kill(queue int) {
 	load := startTraffic(s.t, clients.Client{}, local(s.port))
 	s.goesOn(s.port)
 	still := s.stop(s.port, 2, queue, theirs[kept:])
-	killProcess(s.t, still.pid)
+	still.kill(s.t)
 
 	until(s.t, "the worker is back in its slot", func() bool {
 		again := s.slot(s.port, 2)
