@@ -29,7 +29,7 @@ func clearLeftovers() error {
 	}
 	folders, _ := filepath.Glob(filepath.Join(os.TempDir(), "sockdist-bench-*"))
 	for _, folder := range folders {
-		if isLeft(strings.TrimPrefix(filepath.Base(folder), "sockdist-")) {
+		if isLeft(strings.TrimPrefix(filepath.Base(folder), "sockdist-")) && isOwn(folder) {
 			err = errors.Join(err, restoreAutogroup(folder), os.RemoveAll(folder))
 		}
 	}
@@ -43,6 +43,12 @@ func isLeft(name string) bool {
 		return false
 	}
 	return errors.Is(unix.Kill(pid, 0), unix.ESRCH)
+}
+
+// isOwn tells whether this user made the folder: everybody may make one there.
+func isOwn(folder string) bool {
+	var stat unix.Stat_t
+	return unix.Lstat(folder, &stat) == nil && int(stat.Uid) == os.Geteuid()
 }
 
 // clearTree leaves alone what somebody has a lock on: a bench in another

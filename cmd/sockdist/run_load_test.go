@@ -148,10 +148,22 @@ func (s *standstill) kill(t testing.TB) {
 	killProcess(t, s.pid)
 }
 
-// atEnd tells whether the exchange was made while the worker's listener closed.
-func (s *standstill) atEnd(e clients.Exchange) bool {
+// underWay tells whether the exchange was when a worker was killed, or began
+// while that died.
+func underWay(e clients.Exchange, killed time.Time) bool {
 	const dying = 20 * time.Millisecond
-	return e.Ended.After(s.killed) && e.Ended.Before(s.killed.Add(dying))
+	return e.Ended.After(killed) && e.Started.Before(killed.Add(dying))
+}
+
+// expectAnsweredBut checks that nothing was lost but what was under way at a
+// worker that was killed.
+func (f *traffic) expectAnsweredBut(killed time.Time) {
+	f.t.Helper()
+	for _, e := range f.finish().Lost() {
+		if !underWay(e, killed) {
+			f.t.Errorf("lost, and not under way when a worker was killed at %s: %v", killed.Format("15:04:05.000000"), e)
+		}
+	}
 }
 
 // stop stops the worker of a slot by SIGSTOP while there is load, so that it is
@@ -278,7 +290,7 @@ func (f *traffic) expectSaved(still standstill) {
 		switch {
 		case e.Outcome == clients.Answered:
 			answered[e.Local] = e.Answer.PID
-		case still.atEnd(e) && unlucky == 0:
+		case !still.accepted[e.Local] && underWay(e, still.killed) && unlucky == 0:
 			unlucky++
 			f.t.Logf("lost as the listener of worker %d closed: %v", still.pid, e)
 		case !still.accepted[e.Local]:
