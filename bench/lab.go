@@ -38,7 +38,7 @@ func openLab(ctx context.Context, progress *show.Progress) (l *lab, err error) {
 	if err := clearLeftovers(); err != nil {
 		return l, fmt.Errorf("end what a run that was killed has left: %w", err)
 	}
-	if l.folder, err = os.MkdirTemp("", fmt.Sprintf("sockdist-bench-%d-", os.Getpid())); err != nil {
+	if l.folder, err = contender.Folder(); err != nil {
 		return l, err
 	}
 	// Workers that run as somebody else must get at what lies in it.
@@ -59,7 +59,7 @@ func openLab(ctx context.Context, progress *show.Progress) (l *lab, err error) {
 	if err != nil {
 		return l, err
 	}
-	if l.tree, err = mount.Create(fmt.Sprintf("bench-%d", os.Getpid())); err != nil {
+	if l.tree, err = mount.Create(contender.RunName()); err != nil {
 		return l, err
 	}
 	l.cpus, err = apart()

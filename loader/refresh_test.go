@@ -51,7 +51,7 @@ func TestRefresh(t *testing.T) {
 			w := newWorld(t, 4, Least, where)
 			w.refresh(load, 0)
 			for round := range scaled(3, 1) {
-				reset := w.stormWhile(func() {
+				w.stormWhile(func() {
 					before := w.steerer()
 					w.refresh(variant(1+round), 3)
 					if now, err := w.group.ProgramID(); err != nil || now == before || w.steerer() != before {
@@ -63,9 +63,6 @@ func TestRefresh(t *testing.T) {
 					}
 					w.refresh(variant(1+round), 0)
 				})
-				if reset != 0 {
-					t.Errorf("%d clients were reset", reset)
-				}
 				w.agree(fmt.Sprintf("round %d", round))
 				w.acceptAll()
 				w.closeAll()
@@ -184,7 +181,7 @@ func TestKilledInRefresh(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 3, Least)
 	for range scaled(8, 2) {
-		reset := w.stormWhile(func() {
+		w.stormWhile(func() {
 			cmd := child("refresh", []string{filepath.Dir(w.host.Dir())})
 			out, err := cmd.StdoutPipe()
 			w.must(err)
@@ -197,9 +194,6 @@ func TestKilledInRefresh(t *testing.T) {
 			_ = cmd.Wait()
 			w.must(w.group.Steer(w.workers[0].fd))
 		})
-		if reset != 0 {
-			t.Errorf("%d clients were reset", reset)
-		}
 		w.agree("after the kill")
 		w.acceptAll()
 		w.closeAll()

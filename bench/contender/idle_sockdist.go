@@ -41,7 +41,7 @@ func newIdling(s *Setup) (i *idling, err error) {
 	if err := copyProgram(s.Programs.Sockdist, i.binary); err != nil {
 		return nil, err
 	}
-	if i.runtime, err = os.MkdirTemp("", fmt.Sprintf("sockdist-bench-%d-", os.Getpid())); err != nil {
+	if i.runtime, err = Folder(); err != nil {
 		return nil, err
 	}
 	if i.host, err = loader.OpenTemporary("bench"); err != nil {
@@ -165,7 +165,7 @@ func idleServe(kind string) func(ctx context.Context, s *Setup) (*Fleet, error) 
 		if err != nil {
 			return s.fail(err)
 		}
-		name := fmt.Sprintf("bench-%d-%d", os.Getpid(), apps.Add(1))
+		name := nextApp()
 		switch kind {
 		case "attach":
 			err = i.listen(ctx)
@@ -235,7 +235,7 @@ func idleRun(ctx context.Context, s *Setup) (*Fleet, error) {
 	if err != nil {
 		return s.fail(err)
 	}
-	prefix := fmt.Sprintf("bench-%d-%d", os.Getpid(), apps.Add(1))
+	prefix := nextApp()
 	if err := i.expectApps(prefix); err != nil {
 		return s.fail(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -60,17 +59,14 @@ type app struct {
 	supervisor *Process
 }
 
-// apps counts those of this process.
-var apps atomic.Int64
-
 func (s *Setup) newApp() (*app, error) {
-	a := &app{setup: s, name: fmt.Sprintf("bench-%d-%d", os.Getpid(), apps.Add(1))}
+	a := &app{setup: s, name: nextApp()}
 	var err error
 	if a.tree, err = branchOf(a.name); err != nil {
 		return nil, err
 	}
 	// Not in the setup's folder, whose path may be too long for a socket's.
-	if a.runtime, err = os.MkdirTemp("", fmt.Sprintf("sockdist-bench-%d-", os.Getpid())); err != nil {
+	if a.runtime, err = Folder(); err != nil {
 		return nil, err
 	}
 	if a.pins, err = usePins(); err != nil {
@@ -162,7 +158,7 @@ func (s *Setup) attach(ctx context.Context, f *Fleet, policy string) error {
 	if err != nil {
 		return err
 	}
-	name := fmt.Sprintf("bench-%d-%d", os.Getpid(), apps.Add(1))
+	name := nextApp()
 	sockdist := func(args ...string) []string { return append([]string{s.Programs.Sockdist, "--dir", pins}, args...) }
 	args := sockdist("attach", "--name", name, "--policy", policy, fmt.Sprintf(":%d", f.Address.Port()))
 	if err := runVerb(ctx, args); err != nil {

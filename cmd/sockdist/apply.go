@@ -8,6 +8,7 @@ import (
 	"github.com/sockdist/sockdist/userspace/config"
 	"github.com/sockdist/sockdist/userspace/control"
 	"github.com/sockdist/sockdist/userspace/wire"
+	"github.com/sockdist/sockdist/userspace/worker"
 	"github.com/spf13/cobra"
 )
 
@@ -47,17 +48,13 @@ It takes root, the daemon's user, or an operator of the configuration.`,
 		},
 	}
 	cmd.Flags().BoolVar(&check, "check", false, "only say what would be changed")
-	cmd.Flags().StringVar(&socket, "socket", "", "the daemon's socket (default $"+socketVariable+", else control in the runtime folder)")
+	cmd.Flags().StringVar(&socket, "socket", "", "the daemon's socket (default $"+worker.SocketVariable+", else control in the runtime folder)")
 	return cmd
 }
 
-// socketVariable names the environment variable for a daemon's socket elsewhere,
-// the one by which library workers find it.
-const socketVariable = "SOCKDIST_SOCKET"
-
 // daemonSocket is where sockdist serve takes requests, as far as is known here.
 func (e *environment) daemonSocket() string {
-	if socket := e.getenv(socketVariable); socket != "" {
+	if socket := e.getenv(worker.SocketVariable); socket != "" {
 		return socket
 	}
 	runtime := e.getenv(runtimeVariable)

@@ -159,7 +159,11 @@ func underWay(e clients.Exchange, killed time.Time) bool {
 // worker that was killed.
 func (f *traffic) expectAnsweredBut(killed time.Time) {
 	f.t.Helper()
-	for _, e := range f.finish().Lost() {
+	ledger := f.finish()
+	if len(ledger) == 0 {
+		f.t.Error("there was no load")
+	}
+	for _, e := range ledger.Lost() {
 		if !underWay(e, killed) {
 			f.t.Errorf("lost, and not under way when a worker was killed at %s: %v", killed.Format("15:04:05.000000"), e)
 		}
@@ -290,10 +294,11 @@ func (f *traffic) expectSaved(still standstill) {
 		switch {
 		case e.Outcome == clients.Answered:
 			answered[e.Local] = e.Answer.PID
-		case !still.accepted[e.Local] && underWay(e, still.killed) && unlucky == 0:
+		case still.accepted[e.Local]:
+		case underWay(e, still.killed) && unlucky == 0:
 			unlucky++
 			f.t.Logf("lost as the listener of worker %d closed: %v", still.pid, e)
-		case !still.accepted[e.Local]:
+		default:
 			f.t.Errorf("lost, and not accepted by the killed worker %d: %v", still.pid, e)
 		}
 	}

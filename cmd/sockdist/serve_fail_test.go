@@ -45,8 +45,7 @@ func TestServeBadFile(t *testing.T) {
 func TestServeTroubles(t *testing.T) {
 	t.Parallel()
 	s := newServed(t)
-	s.webs = []string{s.worker, "-listen", fmt.Sprint("127.0.0.1:", s.port), "-own"}
-	web := strings.Replace(s.webSettings(2), fmt.Sprintf(", \"%d\"]", s.port), fmt.Sprintf(", \"%d\"]", servers.FreePort(t, nil)), 1)
+	web := s.bareWeb(2)
 	var taken [2]net.Listener
 	var ports [2]int
 	for i := range taken {

@@ -77,7 +77,7 @@ func TestServeKilled(t *testing.T) {
 func TestServeKilledAndLess(t *testing.T) {
 	t.Parallel()
 	s := newServed(t)
-	web, api := s.singleWeb(), servers.FreePort(t, nil)
+	web, api := s.bareWeb(1), servers.FreePort(t, nil)
 	group := fmt.Sprintf("groups:\n  %s-api: {listen: \"127.0.0.1:%d\"}\n", s.name, api)
 	s.configure("apps:\n", web, group)
 	s.start().ready()
@@ -98,8 +98,7 @@ func TestServeKilledAndLess(t *testing.T) {
 func TestServeKilledAtStart(t *testing.T) {
 	t.Parallel()
 	s := newServed(t)
-	web := s.singleWeb()
-	s.configure("apps:\n", strings.Replace(web, "workers: 1\n", "workers: 16\n", 1))
+	s.configure("apps:\n", s.bareWeb(16, "grace: 1s"))
 	s.start()
 	until(t, "a worker runs", func() bool { return len(s.app.workers()) > 0 })
 	s.app.kill()

@@ -26,11 +26,11 @@ func (s *served) as(uid, gid uint32, groups []uint32, args ...string) (out, errs
 	return stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()
 }
 
-// singleWeb has web be one worker that keeps no books, and listens at a port of its own besides.
-func (s *served) singleWeb() string {
+// bareWeb has web be workers that keep no books, and listen at ports of their own besides.
+func (s *served) bareWeb(workers int, lines ...string) string {
 	s.webs = []string{s.worker, "-listen", fmt.Sprint("127.0.0.1:", s.port), "-own"}
 	port := func(n int) string { return fmt.Sprintf(", \"%d\"]", n) }
-	return strings.Replace(s.webSettings(1, "grace: 1s"), port(s.port), port(servers.FreePort(s.t, nil)), 1)
+	return strings.Replace(s.webSettings(workers, lines...), port(s.port), port(servers.FreePort(s.t, nil)), 1)
 }
 
 // Operators are whom the configuration names, by user or by group, from the next
@@ -38,7 +38,7 @@ func (s *served) singleWeb() string {
 func TestServeOperators(t *testing.T) {
 	t.Parallel()
 	s := newServed(t)
-	web := s.singleWeb()
+	web := s.bareWeb(1, "grace: 1s")
 	const user, stranger, team = 61001, 61002, 61003
 	operators := fmt.Sprintf("operators: {users: [%d], groups: [%d]}\n", user, team)
 	s.configure("socket: {mode: \"0666\"}\n", operators, "apps:\n", web)
@@ -103,7 +103,7 @@ func TestServeOperators(t *testing.T) {
 func TestServeSocketElsewhere(t *testing.T) {
 	t.Parallel()
 	s := newServed(t)
-	web := s.singleWeb()
+	web := s.bareWeb(1, "grace: 1s")
 	const user = 61001
 	path := s.runtime + "-elsewhere"
 	s.configure(fmt.Sprintf("socket: {path: %s, mode: \"0666\"}\noperators: {users: [%d]}\napps:\n", path, user), web)

@@ -169,8 +169,8 @@ func (a *app) once() error {
 	a.mu.Unlock()
 
 	if err == nil {
-		a.noteIntent(wanted)
-		go a.noteStart(t, wanted)
+		noted := a.noteIntent(wanted)
+		go a.noteStart(t, wanted, noted)
 		err = t.supervisor.Run(context.Background())
 	}
 	t.err = err
@@ -181,18 +181,20 @@ func (a *app) once() error {
 // noteIntent remembers an app before its first worker starts: a daemon that is
 // killed right then has left it all the same. Workers that are there already may
 // be somebody else's.
-func (a *app) noteIntent(settings config.App) {
+func (a *app) noteIntent(settings config.App) (noted bool) {
 	a.mu.Lock()
 	first := a.applied == nil
 	a.mu.Unlock()
-	if first && !hasWorkers(a.name) {
-		a.daemon.forget(func(m *memory) { m.Apps[a.name] = settings })
+	if !first || hasWorkers(a.name) {
+		return false
 	}
+	a.daemon.forget(func(m *memory) { m.Apps[a.name] = settings })
+	return true
 }
 
 // noteStart remembers by which settings workers were started, unless they were
 // there before.
-func (a *app) noteStart(t *attempt, settings config.App) {
+func (a *app) noteStart(t *attempt, settings config.App, noted bool) {
 	select {
 	case <-t.supervisor.Started():
 	case <-t.over:
@@ -204,7 +206,7 @@ func (a *app) noteStart(t *attempt, settings config.App) {
 		a.applied = &settings
 	}
 	a.mu.Unlock()
-	if first {
+	if first && !noted {
 		a.daemon.forget(func(m *memory) { m.Apps[a.name] = settings })
 	}
 }

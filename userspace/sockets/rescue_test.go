@@ -338,16 +338,24 @@ func TestRescueRefuses(t *testing.T) {
 // inMigratingNamespace runs f in a namespace where the kernel migrates queues.
 func inMigratingNamespace(t *testing.T, f func()) {
 	t.Helper()
-	err := netns.New(t).Do(func() error {
-		if err := os.WriteFile("/proc/sys/net/ipv4/tcp_migrate_req", []byte("1"), 0); err != nil {
-			return err
-		}
+	err := migratingNamespace(t).Do(func() error {
 		f()
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// migratingNamespace is one whose kernel migrates by itself.
+func migratingNamespace(t testing.TB) *netns.Namespace {
+	t.Helper()
+	ns := netns.New(t)
+	err := ns.Do(func() error { return os.WriteFile("/proc/sys/net/ipv4/tcp_migrate_req", []byte("1"), 0) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ns
 }
 
 // pairOf makes two listeners of one group.

@@ -3,7 +3,6 @@ package sockets
 import (
 	"errors"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,14 +19,14 @@ import (
 // handshake ends on one CPU at the very moment at which another shuts its
 // listener is reset; resets/shutdown is how often.
 func BenchmarkShutUnderLoad(b *testing.B) {
-	ns := netns.New(b)
+	ns := migratingNamespace(b)
 	address := netip.MustParseAddrPort("[::1]:80")
 	var listeners []int
 	inside(b, ns, func() error {
 		for range 4 {
 			withFD(b, listen(b, "tcp6", address.String(), reusePort), func(fd int) { listeners = append(listeners, fd) })
 		}
-		return os.WriteFile("/proc/sys/net/ipv4/tcp_migrate_req", []byte("1"), 0)
+		return nil
 	})
 	var over atomic.Bool
 	var connected, reset atomic.Int64
