@@ -261,7 +261,7 @@ func (s *shop) binder() *binder {
 	defer dir.Close()
 	b := &binder{t: s.t, leaf: leaf}
 	cmd := child("binder", nil)
-	cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(dir.Fd())
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
 	b.in, err = cmd.StdinPipe()
 	s.must(err)
 	out, err := cmd.StdoutPipe()

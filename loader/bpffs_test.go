@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sockdist/sockdist/internal/dependent"
 	"github.com/sockdist/sockdist/internal/privilege"
 )
 
@@ -80,10 +81,10 @@ func TestMountsBPFFS(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := child("mount", nil)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Unshareflags: syscall.CLONE_NEWNS}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	said := new(strings.Builder)
 	cmd.Stderr = said
-	if err := cmd.Run(); err != nil {
+	if err := dependent.Run(cmd); err != nil {
 		t.Errorf("%v: %s", err, said)
 	}
 	after, err := os.ReadFile("/proc/self/mountinfo")

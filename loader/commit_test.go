@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sockdist/sockdist/internal/cgroup"
+	"github.com/sockdist/sockdist/internal/dependent"
 	"github.com/sockdist/sockdist/internal/netns"
 )
 
@@ -196,7 +197,7 @@ func (s *scene) killChild() {
 	cmd.Stderr = said
 	out, err := cmd.StdoutPipe()
 	s.must(err)
-	s.must(cmd.Start())
+	s.must(dependent.Start(cmd))
 	for _, f := range files {
 		f.Close()
 	}
@@ -474,7 +475,7 @@ func TestTwoProcessesOnOneFolder(t *testing.T) {
 		cmd.Stdout, cmd.Stderr = said, said
 		input, err := cmd.StdinPipe()
 		s.must(err)
-		s.must(cmd.Start())
+		s.must(dependent.Start(cmd))
 		inputs = append(inputs, input)
 		for _, f := range files {
 			f.Close()

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -33,14 +32,13 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// child prepares this binary as another process, which dies with this one.
-// Its files are descriptors 3 and up.
+// child prepares this binary as another process. Its files are descriptors 3
+// and up.
 func child(job string, args []string, files ...*os.File) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), childVariable+"="+job)
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = files
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd
 }
 

@@ -76,7 +76,7 @@ func TestNoMemoryForMaps(t *testing.T) {
 	w.must(err)
 	defer dir.Close()
 	cmd := child("make groups", []string{filepath.Dir(w.host.Dir()), dir.Name()})
-	cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(dir.Fd())
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
 	out, err := cmd.Output()
 	t.Logf("%s %v", out, err)
 	var ended *exec.ExitError

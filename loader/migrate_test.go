@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sockdist/sockdist/internal/dependent"
 	"github.com/sockdist/sockdist/internal/netns"
 	"github.com/sockdist/sockdist/internal/packets"
 )
@@ -46,7 +47,7 @@ func (w *world) kill(slot int) {
 	holder := child(holdListener, nil, file)
 	out, err := holder.StdoutPipe()
 	w.must(err)
-	w.must(holder.Start())
+	w.must(dependent.Start(holder))
 	if _, err := out.Read(make([]byte, 16)); err != nil {
 		w.t.Error(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
+
+	"github.com/sockdist/sockdist/internal/dependent"
 )
 
 // variant loads programs that do the same by other instructions, as those of
@@ -185,7 +187,7 @@ func TestKilledInRefresh(t *testing.T) {
 			cmd := child("refresh", []string{filepath.Dir(w.host.Dir())})
 			out, err := cmd.StdoutPipe()
 			w.must(err)
-			w.must(cmd.Start())
+			w.must(dependent.Start(cmd))
 			if _, err := io.ReadFull(out, make([]byte, 1)); err != nil {
 				t.Error(err)
 			}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/sockdist/sockdist/internal/dependent"
 )
 
 func init() { children["take over"] = takeOver }
@@ -66,7 +68,7 @@ func TestTakeOverApp(t *testing.T) {
 	unread := a.do("bind", 0, where.address)
 	a.do("listen", unread, nowhere)
 	told.Cookie = uint64(a.do("cookie", unread, nowhere))
-	s.must(next.Start())
+	s.must(dependent.Start(next))
 	said := func(want any) {
 		t.Helper()
 		if !out.Scan() || out.Text() != fmt.Sprint(want) {

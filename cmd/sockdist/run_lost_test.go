@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sockdist/sockdist/internal/dependent"
 	"github.com/sockdist/sockdist/internal/ledger"
 	"github.com/sockdist/sockdist/internal/privilege"
 )
@@ -31,13 +32,13 @@ func newMounts(t testing.TB) *mounts {
 	p := needPrograms(t)
 	keeper := exec.Command(privilege.Tool(t, "unshare"), "--mount", "--propagation", "private",
 		"sh", "-c", `mount -t bpf bpf "$1" && echo mounted && exec cat`, "keeper", p.bpffs)
-	keeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
+	keeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	in, err1 := keeper.StdinPipe()
 	out, err2 := keeper.StdoutPipe()
 	if err1 != nil || err2 != nil {
 		t.Fatal(err1, err2)
 	}
-	if err := keeper.Start(); err != nil {
+	if err := dependent.Start(keeper); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -270,13 +271,13 @@ func crowd(t testing.TB, n int) {
 	t.Helper()
 	// All end with the first one, which is the init of a PID namespace.
 	cmd := exec.Command("sh", "-c", fmt.Sprintf(`i=0; while [ $i -lt %d ]; do sleep 3600 & i=$((i+1)); done; echo all; read -r _`, n))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL, Cloneflags: unix.CLONE_NEWPID}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Cloneflags: unix.CLONE_NEWPID}
 	in, err1 := cmd.StdinPipe()
 	out, err2 := cmd.StdoutPipe()
 	if err1 != nil || err2 != nil {
 		t.Fatal(err1, err2)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := dependent.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -259,7 +259,7 @@ func TestTakeOverNeverTouchesStrangers(t *testing.T) {
 func startSleeper(t testing.TB) int {
 	t.Helper()
 	sleeper := exec.Command("sleep", "600")
-	sleeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: 0}
+	sleeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := sleeper.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -8,12 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/sockdist/sockdist/internal/dependent"
 	"github.com/sockdist/sockdist/internal/kernels/guest"
 )
 
@@ -63,14 +63,11 @@ func (m Machine) Boot(ctx context.Context, image Image, p Package, out io.Writer
 
 // emulate runs QEMU to its end.
 func (m Machine) emulate(ctx context.Context, args []string, out io.Writer) error {
-	// The death signal is tied to the thread that starts the child, not to the process.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, Emulator()[0].Name, args...)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = 5 * time.Second
-	err := cmd.Run()
+	err := dependent.Run(cmd)
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return fmt.Errorf("start qemu: %w", err)

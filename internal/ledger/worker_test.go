@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sockdist/sockdist/internal/dependent"
 	"github.com/sockdist/sockdist/internal/ledger"
 	"github.com/sockdist/sockdist/internal/privilege"
 	"github.com/sockdist/sockdist/internal/servers"
@@ -42,8 +43,7 @@ func startWorker(t testing.TB, s ledger.Server, knobs ...string) *worker {
 	w := &worker{t: t, port: servers.FreePort(t, nil), records: t.TempDir()}
 	w.cmd = exec.Command(command[0], append(command[1:], fmt.Sprint(w.port))...)
 	w.cmd.Env = append(append(os.Environ(), ledger.FolderVariable+"="+w.records), knobs...)
-	w.cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	if err := w.cmd.Start(); err != nil {
+	if err := dependent.Start(w.cmd); err != nil {
 		t.Fatal(err)
 	}
 	w.end = sync.OnceValue(func() *os.ProcessState { _ = w.cmd.Wait(); return w.cmd.ProcessState })

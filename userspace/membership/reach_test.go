@@ -94,7 +94,7 @@ func childCommand(role string, args ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), roleVariable+"="+role)
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	cmd.SysProcAttr = new(unix.SysProcAttr)
 	return cmd
 }
 
@@ -157,7 +157,6 @@ func leaveToHeir(socket, group string) error {
 		return err
 	}
 	heir := childCommand("sleep")
-	heir.SysProcAttr.Pdeathsig = 0
 	heir.ExtraFiles = files[:1]
 	if err := heir.Start(); err != nil {
 		return err

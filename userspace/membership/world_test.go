@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sockdist/sockdist/internal/dependent"
 	"github.com/sockdist/sockdist/internal/ledger"
 	"github.com/sockdist/sockdist/internal/privilege"
 	"github.com/sockdist/sockdist/loader"
@@ -158,9 +159,8 @@ func start(t testing.TB, role string, uid int, environment []string, args ...str
 	c := &child{t: t, cmd: exec.Command("/proc/self/exe", args...), lines: make(chan string, 4096)}
 	c.cmd.Env = append(append(os.Environ(), roleVariable+"="+role), environment...)
 	c.cmd.Stderr = os.Stderr
-	c.cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	if uid != 0 {
-		c.cmd.SysProcAttr.Credential = credential(uid)
+		c.cmd.SysProcAttr = &unix.SysProcAttr{Credential: credential(uid)}
 	}
 	return c.start()
 }
@@ -174,7 +174,7 @@ func (c *child) start() *child {
 	c.t.Helper()
 	out, err := c.cmd.StdoutPipe()
 	if err == nil {
-		err = c.cmd.Start()
+		err = dependent.Start(c.cmd)
 	}
 	if err != nil {
 		c.t.Fatal(err)

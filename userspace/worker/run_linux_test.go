@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sockdist/sockdist/internal/dependent"
 	"github.com/sockdist/sockdist/internal/ledger"
 	"github.com/sockdist/sockdist/userspace/worker"
 )
@@ -57,10 +58,10 @@ func (w *world) child(role string, credential *syscall.Credential) (*exec.Cmd, *
 	w.t.Helper()
 	cmd := exec.Command("/proc/self/exe", w.address())
 	cmd.Env = append(os.Environ(), roleVariable+"="+role, worker.SocketVariable+"="+w.socket)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Credential: credential}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
+	if err := dependent.Start(cmd); err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() {
