@@ -90,6 +90,9 @@ static __always_inline void keep_epoch(struct group *g)
 		next_epoch(g, now);
 }
 
+/* Jiffies are behind the clock while ticks are missed, as on a machine that gets no CPU: by less than this. */
+#define LATE_JIFFIES (epoch_jiffies / 8)
+
 /* Did a handshake that took `us`, until now, begin before the epoch did? Where jiffies can't tell. */
 static __always_inline int older_than_epoch(struct group *g, __u32 us)
 {
@@ -104,7 +107,7 @@ static __always_inline __u64 settle(struct group *g, struct slot_info *info, __u
 
 	if (ago > age + epoch_jiffies)
 		return 0;
-	if (ago > age || (ago == age && older_than_epoch(g, us)))
+	if (ago + LATE_JIFFIES >= age && older_than_epoch(g, us))
 		epoch--;
 	for (tries = 0; tries < 3; tries++) {
 		word = load_once(info->settled[epoch & 1]);

@@ -112,5 +112,8 @@ func (g *group) joins(slot int) {
 
 func (g *group) publish(slot int, load int) { g.loads.slot[slot].load = C.__u64(load) }
 
+// stallTicks lets jiffies be behind the clock by so many ns, for the calling thread.
+func stallTicks(by int64) { C.stall_ticks(C.__u64(by)) }
+
 // passTime begins a new epoch if it is time, as a pick does before it chooses.
 func (g *group) passTime(now int64) { C.pass_time(&g.state, moment(now)) }

@@ -18,15 +18,21 @@
 
 /* The simulation's moment, set by whoever calls in: calls may come from any thread. */
 static __thread __u64 moment; /* ns */
+static __thread __u64 ticks_behind; /* ns: jiffies of a machine that misses ticks for a while */
 
 static __u64 bpf_ktime_get_ns(void)
 {
 	return moment;
 }
 
+static void stall_ticks(__u64 by)
+{
+	ticks_behind = by;
+}
+
 static __u64 bpf_jiffies64(void)
 {
-	return moment / (jiffy_us * 1000);
+	return (moment - ticks_behind) / (jiffy_us * 1000);
 }
 
 /* A new epoch, if it is time. */
