@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -108,14 +109,23 @@ func newEnd(fd int) (*end, error) {
 	return e, nil
 }
 
+// closeNow closes a descriptor so that the socket ends with it. A process that a
+// test beside this one forks has a copy of every descriptor until it execs, and a
+// socket lives for as long as there is one; while it is so, the lock is held.
+func closeNow(fd int) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	unix.Close(fd)
+}
+
 // close ends the connection with a FIN, or with a RST if data is unread.
-func (e *end) close() { e.closing.Do(func() { unix.Close(e.fd) }) }
+func (e *end) close() { e.closing.Do(func() { closeNow(e.fd) }) }
 
 // reset ends it with a RST.
 func (e *end) reset() {
 	e.closing.Do(func() {
 		_ = unix.SetsockoptLinger(e.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-		unix.Close(e.fd)
+		closeNow(e.fd)
 	})
 }
 

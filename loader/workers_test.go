@@ -97,14 +97,14 @@ func (w *worker) listener() Listener { return Listener{FD: w.fd, PID: os.Getpid(
 func (w *worker) close() {
 	if w.open {
 		w.open = false
-		unix.Close(w.fd)
+		closeNow(w.fd)
 		w.gone()
 	}
 }
 
-// gone waits for the end of a listener whose descriptor was closed: a process
-// that a test beside this one forks has it until it execs. What comes too late
-// the test's own checks will find.
+// gone waits for the end of a listener whose descriptors were all closed: a
+// process that execs just now may have let go of it only after that. What comes too
+// late the test's own checks will find.
 func (w *worker) gone() {
 	if w.ns == nil {
 		return
