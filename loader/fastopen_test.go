@@ -26,7 +26,11 @@ func fastOpen(to netip.AddrPort) (*end, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Sendto(fd, []byte("fast"), unix.MSG_FASTOPEN, sockaddr(to)); err != nil {
+	err = unix.Sendto(fd, []byte("fast"), unix.MSG_FASTOPEN, sockaddr(to))
+	if err == unix.EINTR { // by a signal of the Go runtime; the SYN has gone
+		err = connected(fd)
+	}
+	if err != nil {
 		unix.Close(fd)
 		return nil, err
 	}

@@ -58,6 +58,7 @@ func TestFullSlots(t *testing.T) {
 			for _, e := range w.workers[1].acceptAll(t)[:4] {
 				e.reset()
 			}
+			w.counts("four closed", 5+10+rest+5-4)
 			w.agree("four closed")
 			if n := w.refused(6); n != 2 || w.shares()[1] != 10 {
 				t.Errorf("%d of 6 were refused when 4 had closed: %v", n, w.shares())
@@ -116,6 +117,7 @@ func TestPendingTakesPlaces(t *testing.T) {
 	w.closeAll()
 	w.acceptAll()
 	w.closeAll()
+	w.empty("closed")
 	w.expired()
 	if n := w.refused(21); n != 1 {
 		t.Errorf("%d of 21 connections were refused after the handshakes had expired, of 20 places", n)

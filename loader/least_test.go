@@ -49,12 +49,7 @@ func TestLeastFillsWhatCloses(t *testing.T) {
 			}
 		}
 	}
-	w.eventually("closes are counted", func() error {
-		if n := sum(w.shares()); n != 100-4-4-1-4 {
-			return fmt.Errorf("%d are left", n)
-		}
-		return nil
-	})
+	w.counts("closes are counted", 100-4-4-1-4)
 	w.connect(13)
 	w.even("filled up", 5)
 }
@@ -132,12 +127,14 @@ func TestTiesAreUniform(t *testing.T) {
 					e.reset()
 				}
 			}
+			w.counts("all but two are idle", 2*5)
 			got := w.idlePicks(n)
 			if chiSquare(got[:slots-2]) > unlikely(slots-3) || sum(got[slots-2:]) != 0 {
 				t.Errorf("with the last two busy, slots got %v of %d", got, n)
 			}
 			w.acceptAll()
 			w.closeAll()
+			w.empty("closed")
 			if got := w.idlePicks(n); chiSquare(got) > unlikely(slots-1) {
 				t.Errorf("idle again, slots got %v of %d", got, n)
 			}

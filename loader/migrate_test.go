@@ -160,9 +160,12 @@ func TestDeadMigrate(t *testing.T) {
 		return nil
 	})
 	w.workers[0].close()
-	if s := w.snapshot(); s.Migrated != 10 || w.slot(0).MovedOut != uint64(10-dead) || w.slot(0).Connections != 0 {
-		t.Errorf("a queue of 10, %d of them dead: %d moved; %+v", dead, s.Migrated, w.slot(0))
-	}
+	w.eventually("the queue moves", func() error {
+		if s := w.snapshot(); s.Migrated != 10 || w.slot(0).MovedOut != uint64(10-dead) || w.slot(0).Connections != 0 {
+			return fmt.Errorf("a queue of 10, %d of them dead: %d moved; %+v", dead, s.Migrated, w.slot(0))
+		}
+		return nil
+	})
 	servers := w.acceptAll()
 	w.agree("accepted, dead or alive")
 	if len(servers) != 40 {

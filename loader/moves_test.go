@@ -82,6 +82,7 @@ func TestCountsOfMovedIntoReusedSlot(t *testing.T) {
 	w := newWorld(t, 2, Least)
 	w.connect(20)
 	w.workers[0].close()
+	w.agree("moved")
 	w.workers[1].acceptAll(t)
 	former := w.workers[1].accepted
 	w.workers[1].close()
@@ -198,6 +199,7 @@ func TestCountsOfGroupsInTurn(t *testing.T) {
 	first := newWorld(t, 2, Least, on(host))
 	first.connect(20)
 	first.workers[0].close()
+	first.agree("moved")
 	first.acceptAll()
 	first.agree("moved in the first group")
 	id := first.group.memory.value.Id

@@ -63,9 +63,12 @@ func TestMigratesToStranger(t *testing.T) {
 	w.agree("moved")
 	w.moved(0, 10, 0)
 	w.workers[1].close()
-	if s := w.snapshot(); s.Migrated != 10 || s.MigrateFailed != 20 {
-		t.Errorf("%d moved and %d failed, want 10 and 20", s.Migrated, s.MigrateFailed)
-	}
+	w.eventually("the queue moves", func() error {
+		if s := w.snapshot(); s.Migrated != 10 || s.MigrateFailed != 20 {
+			return fmt.Errorf("%d moved and %d failed, want 10 and 20", s.Migrated, s.MigrateFailed)
+		}
+		return nil
+	})
 	w.workers = append(w.workers, stranger)
 	w.served(clients)
 	w.closeAll()

@@ -95,7 +95,7 @@ func TestRandomByWeight(t *testing.T) {
 	}
 	w.acceptAll()
 	w.closeAll()
-	w.agree("closed")
+	w.empty("closed")
 	weights := []int{100, 200, 50, 0}
 	for slot, weight := range weights {
 		w.must(w.group.SetWeight(slot, weight))

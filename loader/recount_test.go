@@ -247,8 +247,8 @@ func TestRecountOfUnseenCloses(t *testing.T) {
 			w := newWorld(t, 4, Least, where)
 			clients := w.connect(40)
 			w.workers[3].close()
-			servers := w.acceptAll()
 			w.agree("moved")
+			servers := w.acceptAll()
 			moved := w.group.memory.value.Moved
 			w.deaf(func() {
 				for _, e := range append(clients, servers...) {
@@ -326,6 +326,7 @@ func TestRecountForgetsMoves(t *testing.T) {
 	w := newWorld(t, 2, Least)
 	w.connect(20)
 	w.workers[0].close()
+	w.agree("moved")
 	former := append(w.workers[1].acceptAll(t), w.clients...)
 	w.deaf(func() {
 		for _, e := range former {

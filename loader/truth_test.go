@@ -226,19 +226,25 @@ func (w *world) unseenCloses(dead map[int]int) (unseen int, err error) {
 	return unseen, w.acceptedAgree()
 }
 
-// empty waits until no slot has a connection.
-func (w *world) empty(what string) {
+// counts waits until the slots have n connections in all. Who wants that after
+// closes must say so: group and sock_diag agree before they are through, too.
+func (w *world) counts(what string, n int) {
 	w.t.Helper()
-	if err := w.settles(nil, w.isEmpty); err != nil {
+	err := w.settles(nil, func() error {
+		if shares := w.shares(); sum(shares) != n {
+			return fmt.Errorf("slots have %v, want %d in all", shares, n)
+		}
+		return nil
+	})
+	if err != nil {
 		w.t.Fatalf("%s: %v", what, err)
 	}
 }
 
-func (w *world) isEmpty() error {
-	if shares := w.shares(); sum(shares) != 0 {
-		return fmt.Errorf("slots have %v", shares)
-	}
-	return nil
+// empty waits until no slot has a connection.
+func (w *world) empty(what string) {
+	w.t.Helper()
+	w.counts(what, 0)
 }
 
 // eventually fails the test unless f gets to nil.
