@@ -100,9 +100,9 @@ func TestNothingIsLostInMigration(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 4, Least)
 	var echoing sync.WaitGroup
+	t.Cleanup(echoing.Wait)                // last: until all have stopped, each may begin another
 	for _, worker := range w.workers[:2] { // these stay
-		stop := w.serve(worker, func(_, fd int) { echoing.Go(func() { echo(fd) }) })
-		t.Cleanup(func() { stop(); echoing.Wait() })
+		t.Cleanup(w.serve(worker, func(_, fd int) { echoing.Go(func() { echo(fd) }) }))
 	}
 	var ending atomic.Bool
 	var clients sync.WaitGroup
