@@ -15,6 +15,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
 	"github.com/sockdist/sockdist/internal/cgroup"
@@ -164,8 +165,9 @@ type shop struct {
 	app    *App
 	events chan Event
 	leaves int
+	ended  map[int]bool // binders, by pid
 
-	unwatch func() // ends the reading of events
+	unwatch func() // ends the reading of events, when those that there are have been read
 }
 
 // newShop is on a host of its own, or on the one that is given.
@@ -174,7 +176,7 @@ func newShop(t testing.TB, spec AppSpec, host ...*Host) *shop {
 	if host == nil {
 		host = []*Host{newHost(t)}
 	}
-	s := &shop{t: t, host: host[0], ns: netns.New(t), events: make(chan Event, 1024)}
+	s := &shop{t: t, host: host[0], ns: netns.New(t), events: make(chan Event, 1024), ended: make(map[int]bool)}
 	mount, err := cgroup.Find()
 	s.must(err)
 	s.tree, err = mount.Create(fmt.Sprintf("loader-test-%d-%d", os.Getpid(), testNumber.Add(1)))
@@ -224,7 +226,7 @@ func (s *shop) watch() {
 		defer close(done)
 		for {
 			e, err := events.Read()
-			if errors.Is(err, os.ErrClosed) {
+			if errors.Is(err, ringbuf.ErrFlushed) {
 				return
 			}
 			if err != nil {
@@ -235,19 +237,26 @@ func (s *shop) watch() {
 		}
 	}()
 	s.unwatch = sync.OnceFunc(func() {
-		if err := events.Close(); err != nil {
+		err := events.reader.Flush()
+		<-done
+		if err := errors.Join(err, events.Close()); err != nil {
 			s.t.Error(err)
 		}
-		<-done
 	})
 	s.t.Cleanup(func() {
 		s.unwatch()
-		select {
-		case e := <-s.events:
-			s.t.Errorf("an event that nothing was expected of: %+v", e)
-		default:
-		}
+		s.allExpected()
 	})
+}
+
+// allExpected fails the test if something came that nobody expected, but for what
+// the end of a process told.
+func (s *shop) allExpected() {
+	for len(s.events) > 0 {
+		if e := <-s.events; e.Kind != Closed || !s.ended[e.PID] {
+			s.t.Errorf("an event that nothing was expected of: %+v", e)
+		}
+	}
 }
 
 // binder starts a process in a leaf of its own.
@@ -275,23 +284,9 @@ func (s *shop) binder() *binder {
 		if err := cmd.Wait(); err != nil {
 			s.t.Errorf("binder: %v", err)
 		}
-		s.forgetClosed(b)
+		s.ended[b.pid] = true
 	})
 	return b
-}
-
-// forgetClosed drops what the end of a process told.
-func (s *shop) forgetClosed(b *binder) {
-	for {
-		select {
-		case e := <-s.events:
-			if e.Kind != Closed || e.PID != b.pid {
-				s.t.Errorf("an event that nothing was expected of: %+v", e)
-			}
-		case <-time.After(50 * time.Millisecond):
-			return
-		}
-	}
 }
 
 // expect compares the next event with one.
