@@ -154,6 +154,8 @@ func (t *Tree) Remove() error {
 
 // Close gives up the lock. It removes nothing.
 func (t *Tree) Close() error {
+	// A process that is just being forked has the descriptor too, until it execs.
+	_ = unix.Flock(int(t.lock.Fd()), unix.LOCK_UN)
 	if err := t.lock.Close(); err != nil {
 		return fmt.Errorf("unlock %s: %w", t.path, err)
 	}

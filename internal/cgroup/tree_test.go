@@ -172,6 +172,11 @@ func TestOneSupervisorHoldsATree(t *testing.T) {
 	if _, err := mount.Create(app); !errors.Is(err, ErrInUse) {
 		t.Fatalf("create a tree that is held: %v, want ErrInUse", err)
 	}
+	copied, err := unix.FcntlInt(tree.lock.Fd(), unix.F_DUPFD_CLOEXEC, 0) // as a process has it between fork and exec
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(copied)
 	if err := tree.Close(); err != nil {
 		t.Fatal(err)
 	}
