@@ -24,10 +24,15 @@ func TestFrozen(t *testing.T) {
 	}
 	until(t, "the process runs", func() bool { return count() > 0 })
 
-	mine := errors.New("mine")
+	mine, late := errors.New("mine"), 0
 	for range 20 {
+		began := time.Now()
 		err := leaf.Frozen(t.Context(), func() error {
 			text, err := os.ReadFile(leaf.eventsFile())
+			if waited := time.Since(began); err == nil && !frozen(string(text)) && waited >= mostFreezing {
+				late++ // the machine was busy elsewhere
+				return mine
+			}
 			if err != nil || !frozen(string(text)) {
 				t.Errorf("events %q, %v", text, err)
 			}
@@ -41,6 +46,9 @@ func TestFrozen(t *testing.T) {
 		if !errors.Is(err, mine) {
 			t.Error(err)
 		}
+	}
+	if late > 10 {
+		t.Errorf("%d times of 20 the process didn't stand in %v", late, mostFreezing)
 	}
 	before := count()
 	until(t, "the process goes on", func() bool { return count() > before })

@@ -1,12 +1,14 @@
 package cgroup
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -32,7 +34,9 @@ func newTree(t *testing.T) *Tree {
 		if err := tree.Kill(); err != nil {
 			t.Error(err)
 		}
-		if err := tree.WaitEmpty(t.Context()); err != nil && t.Context().Err() == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // the test's own is over
+		defer cancel()
+		if err := tree.WaitEmpty(ctx); err != nil {
 			t.Error(err)
 		}
 		if err := tree.Remove(); err != nil {
