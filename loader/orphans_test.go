@@ -95,7 +95,8 @@ func echo(fd int) {
 }
 
 // Listeners come and go under traffic, with connections at every point of their
-// handshake. None that was not accepted by one that went is lost.
+// handshake. None that was not accepted by one that went is lost, but for one that the
+// kernel may reset as its handshake ends at that moment: see stormThrough.
 func TestNothingIsLostInMigration(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 4, Least)
@@ -106,15 +107,20 @@ func TestNothingIsLostInMigration(t *testing.T) {
 	}
 	var ending atomic.Bool
 	var clients sync.WaitGroup
-	var answered atomic.Int64
+	var answered, reset atomic.Int64
 	for range 4 {
 		clients.Go(func() {
 			err := w.ns.Do(func() error {
 				for n := 0; !ending.Load(); n++ {
-					if err := ask(w.server); err != nil {
-						return fmt.Errorf("after %d answers: %w", n, err)
+					err := ask(w.server)
+					switch {
+					case err == nil:
+						answered.Add(1)
+					case errors.Is(err, unix.ECONNRESET):
+						reset.Add(1)
+					default:
+						return fmt.Errorf("after %d connections: %w", n, err)
 					}
-					answered.Add(1)
 				}
 				return nil
 			})
@@ -139,6 +145,9 @@ func TestNothingIsLostInMigration(t *testing.T) {
 	ending.Store(true)
 	clients.Wait()
 	w.empty("all are answered")
+	if n := reset.Load(); n > 1 {
+		t.Errorf("%d clients were reset in %d rounds, and %d answered", n, rounds, answered.Load())
+	}
 	if s := w.snapshot(); s.MigrateFailed != 0 || s.Unmarked != 0 {
 		t.Errorf("%d answers in %d rounds: %+v", answered.Load(), rounds, s)
 	}
