@@ -69,10 +69,12 @@ func (w *world) load(workers []*worker) (stop func()) {
 			}
 		})
 	}
-	return sync.OnceFunc(func() {
+	stop = sync.OnceFunc(func() {
 		over.Store(true)
 		clients.Wait()
 	})
+	w.t.Cleanup(stop) // if the test fails before
+	return stop
 }
 
 // mixed is a group of ten slots that stand still: 0 and 1 have accepted
@@ -158,15 +160,14 @@ func TestRecountBesideLoad(t *testing.T) {
 			w.spoil(7, -2)
 			w.eventually("slots under load", func() error {
 				w.recount()
-				if n := w.snapshot().Corrected - before; n != 5 {
+				if n := w.snapshot().Corrected - before; n < 5 {
 					return fmt.Errorf("%d were corrected, want 5", n)
 				}
 				return nil
 			})
 			stop()
-			if n := w.recount(); n != 0 {
-				t.Errorf("%d were wrong in the end", n)
-			}
+			w.recount()
+			w.correctedRightly(int(w.snapshot().Corrected-before) - 5)
 			w.agree("after the load")
 		})
 	}
@@ -181,21 +182,34 @@ func TestRecountCorrectsNothingUnderLoad(t *testing.T) {
 	w.acceptAll()
 	w.must(w.group.Drain(0))
 	stop := w.load(w.workers[2:])
+	corrected := 0
 	for n := range scaled(1000, 60) {
 		if n%40 == 20 {
 			w.workers[1].close() // nobody accepts there: what came meanwhile moves
 			w.replace(1)
 		}
-		if n := w.recount(); n != 0 {
-			t.Fatalf("%d were corrected, of %+v", n, w.snapshot().Slots)
-		}
+		corrected += w.recount()
 	}
 	stop()
 	w.workers[1].close()
+	w.correctedRightly(corrected)
 	w.agree("after the load")
 	if n := w.snapshot().Migrated; n == 0 {
 		t.Error("nothing moved")
 	}
+}
+
+// correctedRightly bears that some closes went unseen (see unseenCloses), but no
+// correction without one: then counts would be wrong now.
+func (w *world) correctedRightly(corrected int) {
+	w.t.Helper()
+	if corrected == 0 {
+		return
+	}
+	if err := w.await(func() error { return w.compare(nil) }); err != nil || corrected > w.unseenMost() {
+		w.t.Fatalf("%d were corrected, and now %v", corrected, err)
+	}
+	w.t.Logf("the kernel ran no program at %d closes", corrected)
 }
 
 // deaf has nothing see what happens to connections while f runs.
