@@ -6,13 +6,19 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"syscall"
 	"testing"
 
 	"github.com/sockdist/sockdist/internal/netns"
 )
 
-// lowestPort keeps clear of the ports that services are known by.
-const lowestPort = 10000
+// lowestPort keeps clear of the ports that services are known by, and so does
+// lowestLowPort.
+const (
+	lowestPort     = 10000
+	highestLowPort = 1023
+	lowestLowPort  = 512
+)
 
 // tries is how many ports are tried before there is none.
 const tries = 1000
@@ -25,10 +31,24 @@ const tries = 1000
 func FreePort(t testing.TB, namespace *netns.Namespace) int {
 	t.Helper()
 
+	return claimed(t, namespace, findPort)
+}
+
+// FreeLowPort is FreePort for a port that takes a right to bind, and for the
+// process's own namespace.
+func FreeLowPort(t testing.TB) int {
+	t.Helper()
+	return claimed(t, nil, findLowPort)
+}
+
+// claimed returns the port that find finds, and keeps the claim until t ends.
+func claimed(t testing.TB, namespace *netns.Namespace, find func() (int, io.Closer, error)) int {
+	t.Helper()
+
 	var port int
 	var claim io.Closer
 	err := within(namespace, func() (err error) {
-		port, claim, err = findPort()
+		port, claim, err = find()
 		return err
 	})
 	if err != nil {
@@ -65,6 +85,17 @@ func findPort() (port int, claim io.Closer, err error) {
 	return 0, nil, fmt.Errorf("none of %d ports was free, the last: %w", tries, err)
 }
 
+// findLowPort tries the ports for which one needs a right, but for those that
+// services are known by.
+func findLowPort() (port int, claim io.Closer, err error) {
+	for port = highestLowPort; port > lowestLowPort; port-- {
+		if claim, err = claimPort(port); err == nil {
+			return port, claim, nil
+		}
+	}
+	return 0, nil, fmt.Errorf("none below %d is free, the last: %w", highestLowPort+1, err)
+}
+
 // clientPorts returns the range that the kernel takes clients' ports from.
 func clientPorts() (low, high int, err error) {
 	const path = "/proc/sys/net/ipv4/ip_local_port_range"
@@ -86,11 +117,22 @@ func claimPort(port int) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
-	if err != nil {
+	if err := tryPort(port); err != nil {
 		claim.Close()
 		return nil, err
 	}
-	listener.Close()
 	return claim, nil
+}
+
+// tryPort listens for a moment. Nobody may fork meanwhile: a child has a copy of
+// the listener until it executes its program, and the port would be taken for so
+// much longer than this.
+func tryPort(port int) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	listener, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+	if err != nil {
+		return err
+	}
+	return listener.Close()
 }
