@@ -14,6 +14,7 @@ import (
 
 	"github.com/sockdist/sockdist/internal/capabilities"
 	"github.com/sockdist/sockdist/internal/privilege"
+	"github.com/sockdist/sockdist/internal/servers"
 
 	sockdist "github.com/sockdist/sockdist/cmd/sockdist"
 )
@@ -235,7 +236,7 @@ func pidsIn(t *testing.T, list string) (pids []int) {
 func TestPortsBelow1024(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.port = lowPort(t)
+	w.port = servers.FreeLowPort(t)
 	needs := capabilities.Of(sockdist.Needs("run")...)
 	if o := w.app(actor{has: needs | capabilities.Of(capabilities.NetBindService)}); !o.fine {
 		t.Errorf("with the right: exit code %d, said\n%s", o.code, o.said)

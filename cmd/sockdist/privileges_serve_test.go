@@ -3,7 +3,6 @@ package main_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,19 +18,6 @@ import (
 
 	sockdist "github.com/sockdist/sockdist/cmd/sockdist"
 )
-
-// lowPort is a free one below 1024.
-func lowPort(t *testing.T) int {
-	t.Helper()
-	for port := 1023; port > 512; port-- {
-		if l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port)); err == nil {
-			l.Close()
-			return port
-		}
-	}
-	t.Fatal("no port below 1024 is free")
-	return 0
-}
 
 // A setting is a configuration of a test.
 type setting struct {
@@ -122,7 +108,7 @@ func TestServeNeedsWhatIsDocumented(t *testing.T) {
 			return setting{config: fmt.Sprintf("groups: {api: {listen: \"127.0.0.1:%d\"}}\n", port), groupPort: port}
 		}, capabilities.Of(capabilities.SysPtrace, capabilities.DACReadSearch, capabilities.Chown)},
 		"a low port": {[]sockdist.Condition{sockdist.WithGroups, sockdist.WithLowPorts}, func(w *world) setting {
-			port := lowPort(w.t)
+			port := servers.FreeLowPort(w.t)
 			return setting{config: fmt.Sprintf("groups: {api: {listen: \"127.0.0.1:%d\"}}\n", port), groupPort: port}
 		}, capabilities.Of(capabilities.SysPtrace, capabilities.DACReadSearch, capabilities.Chown)},
 		"a given socket": {[]sockdist.Condition{sockdist.WithGroups, sockdist.WithOwner}, func(w *world) setting {
@@ -166,7 +152,7 @@ func TestServeGivesUpWhatItDoesNotNeed(t *testing.T) {
 			return setting{config: fmt.Sprintf("groups: {api: {listen: \"127.0.0.1:%d\"}}\n", port), groupPort: port}
 		}},
 		"low port": {capabilities.Duty{Groups: true, LowPorts: true}, true, func(w *world) setting {
-			port := lowPort(w.t)
+			port := servers.FreeLowPort(w.t)
 			return setting{config: fmt.Sprintf("groups: {api: {listen: \"127.0.0.1:%d\"}}\n", port), groupPort: port}
 		}},
 		"attachment": {capabilities.Duty{Attached: true}, true, func(w *world) setting {
@@ -211,7 +197,7 @@ func TestApplyOfWhatTakesMore(t *testing.T) {
 	for name, more := range map[string]string{
 		"a user's app": fmt.Sprintf("apps: {%s: {command: [%s, -listen, %q], user: \"nobody:nogroup\"}}\n", w.name, w.worker, w.address()),
 		"root's app":   fmt.Sprintf("apps: {%s: {command: [%s, -listen, %q]}}\n", w.name, w.worker, w.address()),
-		"a low port":   fmt.Sprintf("groups: {low: {listen: \"127.0.0.1:%d\"}}\n", lowPort(t)),
+		"a low port":   fmt.Sprintf("groups: {low: {listen: \"127.0.0.1:%d\"}}\n", servers.FreeLowPort(t)),
 	} {
 		file := a.cmd.Args[len(a.cmd.Args)-1]
 		if err := os.WriteFile(file, []byte(more), 0o644); err != nil {
