@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sockdist/sockdist/internal/capabilities"
 	"github.com/sockdist/sockdist/internal/privilege"
 	"github.com/sockdist/sockdist/internal/servers"
@@ -86,11 +84,10 @@ func (w *world) joins(port int) bool {
 
 func (w *world) endServe() {
 	_ = w.dress(exec.Command(w.plain[0], "detach", "--all")).Run()
-	for _, pid := range w.processes() {
-		if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(comm) != "sleep\n" {
-			_ = unix.Kill(pid, unix.SIGKILL)
-		}
-	}
+	w.kill(func(pid int) bool {
+		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		return string(comm) != "sleep\n" // the servers stay
+	})
 	w.removeCgroups()
 	_ = os.RemoveAll(w.pins)
 	_ = os.RemoveAll(w.runtime)

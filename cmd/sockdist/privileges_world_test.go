@@ -368,17 +368,33 @@ func (w *world) processes() (pids []int) {
 
 // killAll ends what a deed left that went wrong on purpose.
 func (w *world) killAll() {
-	for _, pid := range w.processes() {
-		_ = unix.Kill(pid, unix.SIGKILL)
-	}
-	until(w.t, "all processes are gone", func() bool { return len(w.processes()) == 0 })
+	w.kill(func(int) bool { return true })
 	w.removeCgroups()
 	_ = os.RemoveAll(w.pins)
 }
 
+// kill ends the processes that are meant, and waits for their end: what is done
+// next looks for what is left.
+func (w *world) kill(meant func(pid int) bool) {
+	until(w.t, "all processes are gone", func() bool {
+		left := slices.DeleteFunc(w.processes(), func(pid int) bool { return !meant(pid) })
+		for _, pid := range left {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		return len(left) == 0
+	})
+}
+
+// removeCgroups waits for processes that are gone but for their cgroup: that is
+// among the last that they leave.
 func (w *world) removeCgroups() {
-	leaves, _ := filepath.Glob(filepath.Join(w.cgroups, w.name, "*"))
-	for _, leaf := range append(leaves, filepath.Join(w.cgroups, w.name)) {
-		_ = unix.Rmdir(leaf)
-	}
+	whole := filepath.Join(w.cgroups, w.name)
+	until(w.t, "the cgroups are removed", func() bool {
+		leaves, _ := filepath.Glob(filepath.Join(whole, "*"))
+		for _, leaf := range append(leaves, whole) {
+			_ = unix.Rmdir(leaf)
+		}
+		_, err := os.Stat(whole)
+		return errors.Is(err, fs.ErrNotExist)
+	})
 }
