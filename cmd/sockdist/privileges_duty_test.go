@@ -19,7 +19,8 @@ import (
 	sockdist "github.com/sockdist/sockdist/cmd/sockdist"
 )
 
-// threadsHave checks every thread of a process, once the first has what is wanted.
+// threadsHave waits until every thread of a process has what is wanted: they
+// give up the rest one after the other.
 func threadsHave(t *testing.T, pid int, want capabilities.Set, nnp bool) {
 	t.Helper()
 	privileges := "0"
@@ -29,31 +30,38 @@ func threadsHave(t *testing.T, pid int, want capabilities.Set, nnp bool) {
 	lines := map[string]string{
 		"CapEff": fmt.Sprintf("%016x", uint64(want)), "CapPrm": fmt.Sprintf("%016x", uint64(want)), "NoNewPrivs": privileges,
 	}
-	task := func(status, name string) string {
-		text, err := os.ReadFile(status)
-		if err != nil {
-			return ""
+	var wrong []string
+	defer func() {
+		if len(wrong) > 0 {
+			t.Logf("process %d should have %v:\n%s", pid, want, strings.Join(wrong, "\n"))
 		}
-		for line := range strings.Lines(string(text)) {
-			if value, found := strings.CutPrefix(line, name+":"); found {
-				return strings.TrimSpace(value)
-			}
-		}
-		return ""
-	}
-	main := fmt.Sprintf("/proc/%d/status", pid)
-	until(t, fmt.Sprintf("process %d has %v, and has %s", pid, want, task(main, "CapEff")), func() bool { return task(main, "CapEff") == lines["CapEff"] })
+	}()
+	until(t, fmt.Sprintf("every thread of process %d has what is wanted", pid), func() bool {
+		wrong = threadsWithout(pid, lines)
+		return len(wrong) == 0
+	})
+}
+
+// threadsWithout says which threads of a process have other lines in their status.
+func threadsWithout(pid int, lines map[string]string) (wrong []string) {
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 	if len(tasks) < 2 {
-		t.Errorf("process %d has %d threads", pid, len(tasks))
+		wrong = append(wrong, fmt.Sprintf("it has %d threads", len(tasks)))
 	}
-	for _, status := range tasks {
-		for name, value := range lines {
-			if got := task(status, name); got != value && got != "" { // a thread may end
-				t.Errorf("%s: %s is %s, want %s (%v)", status, name, got, value, want)
+	for _, task := range tasks {
+		text, err := os.ReadFile(task)
+		if err != nil {
+			continue // a thread may end
+		}
+		for name, want := range lines {
+			if !strings.Contains(string(text), "\n"+name+":\t"+want+"\n") {
+				_, got, _ := strings.Cut(string(text), "\n"+name+":")
+				got, _, _ = strings.Cut(got, "\n")
+				wrong = append(wrong, fmt.Sprintf("%s: %s is %s, want %s", task, name, strings.TrimSpace(got), want))
 			}
 		}
 	}
+	return wrong
 }
 
 // whole is what root has.
