@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -241,6 +242,9 @@ func (a *app) groups() map[string]loader.Snapshot {
 	groups := make(map[string]loader.Snapshot)
 	for _, name := range names {
 		g, err := host.Group(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was removed since the names were read
+		}
 		if err != nil {
 			a.t.Fatal(err)
 		}
