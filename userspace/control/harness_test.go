@@ -17,6 +17,7 @@ import (
 
 	"github.com/sockdist/sockdist/internal/cgroup"
 	"github.com/sockdist/sockdist/internal/privilege"
+	"github.com/sockdist/sockdist/internal/servers"
 	"github.com/sockdist/sockdist/userspace/control"
 	"github.com/sockdist/sockdist/userspace/control/controltest"
 	"github.com/sockdist/sockdist/userspace/control/output"
@@ -187,15 +188,10 @@ func (t *transcript) String() string {
 	return t.text.String()
 }
 
-// freeAddress returns a loopback address with a port that was free just now.
+// freeAddress returns a loopback address with a port that no other test takes.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprint("127.0.0.1:", servers.FreePort(t, nil))
 }
 
 // exists tells whether the process lives; a zombie doesn't.
