@@ -58,13 +58,17 @@ func TestDeadWorkerStartsAgain(t *testing.T) {
 func TestServerThatGoesIntoTheBackground(t *testing.T) {
 	t.Parallel()
 	address := freeAddress(t)
+	told := filepath.Join(t.TempDir(), "told") // to end, the main process of the moment
 	a := start(t, control.Config{
-		Workers: 1, Command: []string{"sh", "-c", `"$0" serve "$1" & sleep 0.5; exit 0`, os.Args[0], address},
+		Workers: 1, Command: []string{"sh", "-c", `"$0" serve "$1" & until rm "$2" 2>/dev/null; do sleep 0.05; done`, os.Args[0], address, told},
 	}, new(controltest.Kernel))
 	a.serving(address, 1)
 	child := 0
 	for _, listener := range a.kernel.Seats() {
 		child = listener.PID
+	}
+	if err := os.WriteFile(told, nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	a.says("tell it to stay in the foreground")
 	a.until("the child is dead", func() bool { return !exists(child) })

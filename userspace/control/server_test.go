@@ -21,7 +21,7 @@ func serve(args []string) error {
 		mptcp  = flags.Bool("mptcp", false, "listen with MPTCP")
 		deaf   = flags.Bool("deaf", false, "ignore SIGTERM")
 		print  = flags.Duration("print", 0, "print a line this often")
-		again  = flags.Duration("again", 0, "close the listener after this time, and open it again")
+		again  = flags.Bool("again", false, "close the listeners at SIGUSR2, and open them again")
 		usr1   = flags.Bool("usr1", false, "print a line at SIGUSR1")
 		finish = flags.Duration("finish", 0, "exit with status 7 after this time")
 	)
@@ -40,6 +40,10 @@ func serve(args []string) error {
 			}
 		}()
 	}
+	reopen := make(chan os.Signal, 1)
+	if *again {
+		signal.Notify(reopen, unix.SIGUSR2)
+	}
 	if *finish > 0 {
 		time.AfterFunc(*finish, func() { os.Exit(7) })
 	}
@@ -54,8 +58,8 @@ func serve(args []string) error {
 		go answer(l)
 	}
 	fmt.Println("serving")
-	if *again > 0 {
-		time.Sleep(*again)
+	if *again {
+		<-reopen
 		for i, l := range listeners {
 			l.Close()
 			l, err := listen(flags.Arg(i), *mptcp)

@@ -136,7 +136,7 @@ func TestEndOfWhatTheMainProcessStarted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := start(t, control.Config{
-				Workers: 1, StopTimeout: 2 * time.Second, Command: []string{"sh", "-c", child + main},
+				Workers: 1, StopTimeout: 30 * time.Second, Command: []string{"sh", "-c", child + main},
 			}, new(controltest.Kernel))
 			a.until("the child is up", func() bool { return strings.Contains(a.prints.String(), "up") })
 			a.Signal(unix.SIGTERM)
