@@ -27,7 +27,7 @@ func installDaemon(t *testing.T) daemon {
 	d := daemon{installService(t)}
 	d.need("serve")
 	d.write("/etc/systemd/system/sockdist.service.d/test.conf",
-		fmt.Sprintf("[Service]\nStandardOutput=append:%s\nStandardError=append:%[1]s\nWatchdogSec=2s\n", logFile))
+		fmt.Sprintf("[Service]\nStandardOutput=append:%s\nStandardError=append:%[1]s\nWatchdogSec=%v\n", logFile, watchdog))
 	d.set(2, "")
 	d.run("systemctl", "daemon-reload")
 	t.Cleanup(func() {
