@@ -100,9 +100,19 @@ func TestDeafManager(t *testing.T) {
 	}
 	there.conn.Close()
 	m.Alive()
-	m.Close()
+	m.delivered()
 	if lines := strings.Count(log.String(), "\n"); lines != 1 {
 		t.Errorf("want one line in the log, got %d:\n%s", lines, log.String())
+	}
+}
+
+// delivered waits for as long as it takes, which Close doesn't.
+func (m *Manager) delivered() {
+	m.mu.Lock()
+	sending := m.sending
+	m.mu.Unlock()
+	if sending != nil {
+		<-sending
 	}
 }
 
