@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -109,15 +110,14 @@ func TestAttachIsKilled(t *testing.T) {
 	}
 
 	attachAll(t, dir, attach[1:]...)
-	client.Hold(t, server, 10*sockets, 4)
-	until(t, "even slots", func() bool {
-		for _, s := range snapshotOf(t, dir, "127-0-0-1-80").Slots {
-			if s.Connections != 10 {
-				return false
-			}
+	haveEach := func(n uint64) func() bool {
+		return func() bool {
+			return !slices.ContainsFunc(snapshotOf(t, dir, "127-0-0-1-80").Slots, func(s loader.Slot) bool { return s.Connections+s.Pending != n })
 		}
-		return true
-	})
+	}
+	until(t, "the end of the load's last connections", haveEach(0)) // servers close theirs a moment later
+	client.Hold(t, server, 10*sockets, 4)
+	until(t, "even slots", haveEach(10))
 	if a := sockdist(t, dir, detach...); a.code != exitDone {
 		t.Error(a.err)
 	}
