@@ -151,7 +151,10 @@ func knownGroups(host *loader.Host, steerers map[uint64]uint32) (all []known, er
 	defer func() { closeGroups(groups) }()
 	steering := slices.Compact(slices.Sorted(maps.Values(steerers)))
 	for _, name := range names {
-		g, err := host.Group(name)
+		g, id, err := openWithProgram(host, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it went meanwhile
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -160,10 +163,6 @@ func knownGroups(host *loader.Host, steerers map[uint64]uint32) (all []known, er
 		k.library = slices.ContainsFunc(g.Progress(nil), func(p loader.Progress) bool { return p.Reports })
 		// That of one group is no other's: of many groups, few programs have to be
 		// looked into.
-		id, err := g.ProgramID()
-		if err != nil {
-			return nil, err
-		}
 		if i := slices.Index(steering, id); i >= 0 {
 			k.programs, steering = []uint32{id}, slices.Delete(steering, i, i+1)
 		}
@@ -177,6 +176,17 @@ func knownGroups(host *loader.Host, steerers map[uint64]uint32) (all []known, er
 		all[i].programs, all[i].hidden = append(all[i].programs, others...), hidden
 	}
 	return all, nil
+}
+
+func openWithProgram(host *loader.Host, name string) (g *loader.Group, program uint32, err error) {
+	if g, err = host.Group(name); err != nil {
+		return nil, 0, err
+	}
+	if program, err = g.ProgramID(); err != nil {
+		g.Close()
+		return nil, 0, err
+	}
+	return g, program, nil
 }
 
 // programsOf are those of the steering programs that are the group's.

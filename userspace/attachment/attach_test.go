@@ -278,3 +278,38 @@ func TestPIDs(t *testing.T) {
 	w.attach()
 	w.wantCounts(g.Spec.Name, map[int]int{children[0].pid(): 10, children[1].pid(): 10, children[2].pid(): 0})
 }
+
+// An app that ends meanwhile takes its groups away, which is nobody's trouble.
+func TestLookWhileGroupsComeAndGo(t *testing.T) {
+	const comings = 10
+	host := newHost(t)
+	done := make(chan error, 1)
+	go func() {
+		for range comings {
+			g, err := host.CreateGroup(loader.GroupSpec{Name: "brief", Address: netip.MustParseAddrPort("127.0.0.1:1")})
+			if err == nil {
+				err = g.Destroy()
+				g.Close()
+			}
+			if err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		default:
+		}
+		if _, err := knownGroups(host, nil); err != nil {
+			<-done
+			t.Fatal(err)
+		}
+	}
+}
