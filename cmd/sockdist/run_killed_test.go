@@ -52,9 +52,7 @@ func (s sharing) killUnsupervised() {
 	if ledger := others.Ask(); len(ledger.Lost()) > 0 {
 		s.t.Errorf("connections of the other workers: %v", ledger)
 	}
-	if state := s.slot(s.port, 3).State.String(); state != "gone" {
-		s.t.Errorf("the slot of the killed worker is %s", state)
-	}
+	s.isIn(s.port, 3, "gone")
 	s.reset(held)
 
 	three := s.hold(300)

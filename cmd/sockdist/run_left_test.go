@@ -46,11 +46,11 @@ func (a *app) end() {
 	a.killWorkers()
 }
 
-// expectNothingLeft gives the kernel a moment: zombies, cgroups.
+// expectNothingLeft gives the kernel its time: zombies, cgroups.
 func (a *app) expectNothingLeft() {
 	a.t.Helper()
 	left := a.left()
-	for deadline := time.Now().Add(5 * time.Second); len(left) > 0 && time.Now().Before(deadline); left = a.left() {
+	for deadline := time.Now().Add(patience); len(left) > 0 && time.Now().Before(deadline); left = a.left() {
 		time.Sleep(20 * time.Millisecond)
 	}
 	for _, what := range left {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sockdist/sockdist/internal/clients"
+	"github.com/sockdist/sockdist/internal/ledger"
 	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
@@ -138,34 +139,46 @@ type standstill struct {
 	// accepted are the clients whose connections the worker had accepted, and
 	// queued those whose connections no worker had.
 	accepted, queued map[netip.AddrPort]bool
-	killed           time.Time
+	death            death
 }
 
-// kill kills the worker.
+// kill kills the worker, and waits for its end.
 func (s *standstill) kill(t testing.TB) {
 	t.Helper()
-	s.killed = time.Now()
-	killProcess(t, s.pid)
+	s.death = killAndWait(t, s.pid)
 }
 
-// underWay tells whether the exchange was when a worker was killed, or began
-// while that died.
-func underWay(e clients.Exchange, killed time.Time) bool {
-	const dying = 20 * time.Millisecond
-	return e.Ended.After(killed) && e.Started.Before(killed.Add(dying))
+// death is the time in which a worker that is killed dies. A busy machine may
+// take long for it.
+type death struct{ killed, dead time.Time }
+
+// killAndWait kills a process, and waits for its end.
+func killAndWait(t testing.TB, pid int) death {
+	t.Helper()
+	killed := time.Now()
+	if _, err := ledger.KillWorker(pid); err != nil {
+		t.Fatal(err)
+	}
+	return death{killed, time.Now()}
+}
+
+// met tells whether the exchange was under way when the worker was killed, or
+// began while that died.
+func (d death) met(e clients.Exchange) bool {
+	return e.Ended.After(d.killed) && e.Started.Before(d.dead)
 }
 
 // expectAnsweredBut checks that nothing was lost but what was under way at a
 // worker that was killed.
-func (f *traffic) expectAnsweredBut(killed time.Time) {
+func (f *traffic) expectAnsweredBut(d death) {
 	f.t.Helper()
 	ledger := f.finish()
 	if len(ledger) == 0 {
 		f.t.Error("there was no load")
 	}
 	for _, e := range ledger.Lost() {
-		if !underWay(e, killed) {
-			f.t.Errorf("lost, and not under way when a worker was killed at %s: %v", killed.Format("15:04:05.000000"), e)
+		if !d.met(e) {
+			f.t.Errorf("lost, and not under way when a worker was killed at %s: %v", d.killed.Format("15:04:05.000000"), e)
 		}
 	}
 }
@@ -295,7 +308,7 @@ func (f *traffic) expectSaved(still standstill) {
 		case e.Outcome == clients.Answered:
 			answered[e.Local] = e.Answer.PID
 		case still.accepted[e.Local]:
-		case underWay(e, still.killed) && unlucky == 0:
+		case still.death.met(e) && unlucky == 0:
 			unlucky++
 			f.t.Logf("lost as the listener of worker %d closed: %v", still.pid, e)
 		default:
