@@ -3,6 +3,7 @@ package main_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,10 +22,11 @@ func TestReloadToWorkersThatDoNotGetReady(t *testing.T) {
 	}{
 		"fails": {"", "-fail", []string{
 			"doesn't get ready: it exited with status 1", "reading the configuration", "no configuration: giving up"}},
-		"never listens": {"--ready-timeout 1s", "-slow 1h", []string{"doesn't get ready: it doesn't listen", "within 1s"}},
-		"is sick":       {"--ready /health --ready-timeout 1s", "-status 503", []string{"doesn't answer --ready", "503"}},
-		"doesn't answer": {"--ready http://example.com/health --ready-timeout 1s", "-delay 1h", []string{
-			"doesn't answer --ready", "within 1s"}},
+		// Those that do get ready, in the end, need some of that time on a busy machine.
+		"never listens": {"--ready-timeout 3s", "-slow 1h", []string{"doesn't get ready: it doesn't listen", "within 3s"}},
+		"is sick":       {"--ready /health --ready-timeout 3s", "-status 503", []string{"doesn't answer --ready", "503"}},
+		"doesn't answer": {"--ready http://example.com/health --ready-timeout 3s", "-delay 1h", []string{
+			"doesn't answer --ready", "within 3s"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -110,8 +112,9 @@ func TestReloadGrace(t *testing.T) {
 	before := a.pids(a.port)
 	held := a.hold(20)
 	load := startTraffic(t, clients.Client{}, local(a.port))
+	begin := time.Now() // of no grace yet
 	a.verb("reload", a.name)
-	if ledger := held.Ask(); len(ledger.Lost()) > 0 && len(a.group(a.port).Slots) > 2 {
+	if ledger := held.Ask(); len(ledger.Lost()) > 0 && time.Since(begin) < time.Second {
 		t.Errorf("within the grace: %v", ledger)
 	}
 	a.says("still has connections after 1s: it is ended")

@@ -16,7 +16,7 @@ func TestRunEndsInOrder(t *testing.T) {
 	t.Parallel()
 	needPrograms(t)
 	port := servers.FreePort(t, nil)
-	a := flags("-n 2").start(t, "worker", "-delay=1500ms", "-listen", fmt.Sprint(":", port)).serves(port, 2)
+	a := flags("-n 2").start(t, "worker", "-delay=4s", "-listen", fmt.Sprint(":", port)).serves(port, 2)
 
 	ledger := make(chan clients.Ledger)
 	go func() {
