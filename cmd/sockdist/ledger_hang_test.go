@@ -1,6 +1,9 @@
 package main_test
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -16,7 +19,8 @@ func TestLedgerHang(t *testing.T) {
 	eachServer(t, func(t *testing.T, server ledger.Server) {
 		// With rr it gets as many connections as any other, as long as it is picked.
 		s := flags("--log plain --policy rr --hang-after 300ms --on-hang eject")
-		s.env = []string{"LEDGER_HANG=busy", "LEDGER_HANG_MS=2500"}
+		over := filepath.Join(t.TempDir(), "over") // ends a busy loop
+		s.env = []string{"LEDGER_HANG=busy", fmt.Sprintf("LEDGER_HANG_MS=%d", busyFor), "LEDGER_HANG_END=" + over}
 		b := s.startBooked(t, server, 4)
 		c := crashes()
 		b.hold(10, ledger.Held{})
@@ -29,11 +33,15 @@ func TestLedgerHang(t *testing.T) {
 			}
 			b.becomes(victim, "ejected")
 			b.goesOn(b.port)
-			if err := unix.Kill(victim, unix.SIGCONT); err != nil {
-				t.Fatal(err)
+			err1, err2 := unix.Kill(victim, unix.SIGCONT), os.WriteFile(over, nil, 0o600)
+			if err1 != nil || err2 != nil {
+				t.Fatal(err1, err2)
 			}
 			b.becomes(victim, "live")
 			b.goesOn(b.port)
+			if err := os.Remove(over); err != nil {
+				t.Fatal(err)
+			}
 			b.finish(load)
 			b.expectExact()
 		}

@@ -3,6 +3,8 @@ package main_test
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -23,14 +25,15 @@ type stall struct {
 
 func (s stall) String() string { return s.server.String() + " " + s.kind }
 
-// busyFor is how long a busy loop is, in ms. It ends by itself.
-const busyFor = 2500
+// busyFor bounds a busy loop, in ms. It ends when a test says so.
+const busyFor = 2 * patience / time.Millisecond
 
 // setup has connections come to the worker that hangs, too: it takes two to see
 // that a server doesn't accept, and least would spare one that holds more than the others.
-func (s stall) setup(line string) setup {
+// A busy loop ends when there is a file over.
+func (s stall) setup(line, over string) setup {
 	with := flags("--log plain --policy rr " + line)
-	with.env = []string{"LEDGER_HANG=" + s.kind, fmt.Sprint("LEDGER_HANG_MS=", busyFor)}
+	with.env = []string{"LEDGER_HANG=" + s.kind, fmt.Sprintf("LEDGER_HANG_MS=%d", busyFor), "LEDGER_HANG_END=" + over}
 	return with
 }
 
@@ -43,10 +46,12 @@ func (s stall) begin(t testing.TB, pid int) {
 	}
 }
 
-func (s stall) end(t testing.TB, pid int) {
+func (s stall) end(t testing.TB, pid int, over string) {
 	t.Helper()
 	if s.kind == "stopped" {
 		goOn(t, pid)
+	} else if err := os.WriteFile(over, nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -82,7 +87,8 @@ func TestHungWorkerIsEjectedAndComesBack(t *testing.T) {
 			if !long() {
 				t.Parallel()
 			}
-			b := s.setup("--hang-grace 1m").startBooked(t, s.server, 3)
+			over := filepath.Join(t.TempDir(), "over")
+			b := s.setup("--hang-grace 1m", over).startBooked(t, s.server, 3)
 			workers := b.changed(3)
 			defer func() {
 				if t.Failed() {
@@ -105,7 +111,7 @@ func TestHungWorkerIsEjectedAndComesBack(t *testing.T) {
 					t.Errorf("%d new connections for the worker that hangs", more)
 				}
 			}
-			s.end(t, workers[1])
+			s.end(t, workers[1], over)
 			b.isIn(b.port, 1, "live")
 			b.says(fmt.Sprintf("worker 1 (pid %d) accepts again", workers[1]))
 			before := b.slot(b.port, 1).Picks
@@ -127,7 +133,7 @@ func TestHungWorkerIsRestarted(t *testing.T) {
 			if !long() {
 				t.Parallel()
 			}
-			b := s.setup("--hang-grace 500ms").startBooked(t, s.server, 3)
+			b := s.setup("--hang-grace 500ms", "").startBooked(t, s.server, 3)
 			workers := b.changed(3)
 			b.hold(10, ledger.Held{})
 			load := b.load(200, ledger.Held{})

@@ -26,6 +26,8 @@ import (
 //	LEDGER_HANG         what SIGUSR2 does: "busy" (a busy loop), "deadlock", or
 //	                    "eat" (all memory that there is)
 //	LEDGER_HANG_MS      how long it is busy; 2000
+//	LEDGER_HANG_END     the name of a file: as soon as there is one, it isn't
+//	                    busy any more
 //
 // So do questions with ?busy=MS and ?deadlock. A server that hangs accepts
 // nothing, though the one in Go may accept one connection more.

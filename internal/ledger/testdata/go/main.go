@@ -187,8 +187,13 @@ func (b *books) hang(kind string, length time.Duration) {
 	if kind == "deadlock" {
 		select {}
 	}
-	for end := time.Now().Add(length); time.Now().Before(end); {
+	for end := time.Now().Add(length); time.Now().Before(end) && !isThere(os.Getenv("LEDGER_HANG_END")); {
 	}
+}
+
+func isThere(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
 }
 
 // monotonic is CLOCK_MONOTONIC in ns, which the ledger's client uses too.
