@@ -7,8 +7,8 @@ import (
 )
 
 // afterDeath is how long after a worker's death its client may read the reset,
-// on a machine whose processors have more to do.
-const afterDeath = 200 * time.Millisecond
+// on a machine whose processors have more to do, or that stands still.
+const afterDeath = 3 * time.Second
 
 // Balance is the comparison of the client's columns with the workers' records.
 type Balance struct {
