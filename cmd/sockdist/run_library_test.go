@@ -377,7 +377,9 @@ func TestFloodAtTheWorkersSocket(t *testing.T) {
 	t.Parallel()
 	program, port := needLibworker(t), servers.FreePort(t, nil)
 	a := flags("-n 2").start(t, program, "-listen", fmt.Sprint(":", port)).serves(port, 2)
-	a.settled(port, 2)
+	for slot := range a.settled(port, 2) {
+		a.reports(port, slot) // its session is a descriptor, too
+	}
 	before := a.descriptors()
 	load := startTraffic(t, clients.Client{}, local(port))
 	socket := control.WorkersSocket(a.runtime, a.name)
@@ -486,6 +488,7 @@ func TestLibraryWorkersJoinWhatIsMadeAnew(t *testing.T) {
 		slots := a.mapped(port)
 		return len(slots) == 3 && slots[0].Beat != 0 && slots[1].Load == 6 && slots[2].Beat != 0
 	})
+	expectKept(t, workers, a.settled(port, 3))
 	held := clients.Hold(t, local(port), 60)
 	a.expectConnections(port, 22, 16, 22)
 	held.Close()
