@@ -43,10 +43,20 @@ func (a *app) expectEven(port int, held clients.Held) {
 	}
 }
 
-// idle waits until no connection is left.
+// idle waits until no connection is left. Closes that a kernel keeps to itself
+// are found by the supervisor every half minute, and where it is dead, by this.
 func (a *app) idle(port int) {
 	a.t.Helper()
-	until(a.t, "no connection is left", func() bool { return a.connections(port) == 0 })
+	begin := time.Now()
+	until(a.t, "no connection is left", func() bool {
+		if a.hasEnded() && time.Since(begin) > patience/2 {
+			if n := a.recount(); n > mostUnseen {
+				a.t.Errorf("%d connections too many were counted", n)
+			}
+			begin = time.Now()
+		}
+		return a.connections(port) == 0
+	})
 }
 
 // connections counts those of all slots, with those on their way in.
