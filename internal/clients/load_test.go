@@ -35,7 +35,7 @@ func TestLoadOutcomes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			client := clients.Client{}
 			if c.want == clients.TimedOut {
-				client.Timeout = 50 * time.Millisecond
+				client.Timeout = 500 * time.Millisecond // for the handshake too
 			}
 			ledger := client.Load(t.Context(), serve(t, "tcp4", c.server), clients.Limits{Count: 4, Concurrency: 2})
 			if len(ledger) != 4 || len(ledger.With(c.want)) != 4 {

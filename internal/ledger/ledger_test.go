@@ -3,12 +3,15 @@ package ledger_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sockdist/sockdist/internal/ledger"
 )
@@ -113,7 +116,7 @@ func TestFaults(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s := startServer(t, "tcp4", test.fault)
-			book, balance := s.load(ledger.Load{Rate: 400, Count: 100, Timeout: time.Second})
+			book, balance := s.load(ledger.Load{Rate: 400, Count: 100, Timeout: 3 * time.Second})
 			report := book.Report(balance)
 			want := 10
 			if test.column == ledger.Answered {
@@ -148,6 +151,8 @@ func TestRefused(t *testing.T) {
 	for _, network := range []string{"tcp4", "tcp6"} {
 		s := startServer(t, network, nil)
 		s.l.Close()
+		// A worker of another test that is forked just now has the listener until it execs.
+		until(t, "nobody listens", func() bool { return errors.Is(get(s.address, ""), unix.ECONNREFUSED) })
 		book, balance := s.load(ledger.Load{Rate: 1000, Count: 50})
 		if n := len(book.With(ledger.Refused)); n != 50 || !balance.Balances() {
 			t.Errorf("%s: %s", network, book.Report(balance).Verdict())

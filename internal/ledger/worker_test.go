@@ -105,7 +105,7 @@ func TestWorkerIsKilled(t *testing.T) {
 		four := w.start(ledger.Load{Server: w.at("127.0.0.1"), Rate: 150, Held: held})
 		six := w.start(ledger.Load{Server: w.at("::1"), Rate: 150, First: 1_000_000, Held: held, Seed: 1})
 		until(t, "both are answered", func() bool {
-			return min(four.Progress().Answered, six.Progress().Answered) >= 100 && min(four.Progress().Exchanges, six.Progress().Exchanges) >= 150
+			return min(four.Progress().Answered, six.Progress().Answered) >= 100 && min(four.Progress().Exchanges, six.Progress().Exchanges) >= 250
 		})
 
 		kill, err := ledger.KillWorker(w.cmd.Process.Pid)
@@ -161,11 +161,15 @@ func TestWorkerIsStopped(t *testing.T) {
 // A server hangs when told so, by a signal or by a question, and others wait.
 func TestWorkerHangs(t *testing.T) {
 	eachServer(t, func(t *testing.T, s ledger.Server) {
-		w := startWorker(t, s, "LEDGER_HANG=busy", "LEDGER_HANG_MS=700").ready()
+		over := filepath.Join(t.TempDir(), "over")
+		w := startWorker(t, s, "LEDGER_HANG=busy", "LEDGER_HANG_MS=20000", "LEDGER_HANG_END="+over).ready()
 		r := w.start(ledger.Load{Server: w.at("::1"), Rate: 100, Timeout: 20 * time.Second})
 		until(t, "some are answered", func() bool { return r.Progress().Answered >= 30 })
 		_ = w.cmd.Process.Signal(unix.SIGUSR2)
 		until(t, "it hangs", func() bool { return r.Progress().Open > 20 })
+		if err := os.WriteFile(over, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
 		until(t, "it goes on", func() bool { return r.Progress().Open < 10 })
 		book := r.Finish()
 		if report := book.Report(w.settle(book)); report.Lost() > 0 || len(report.Balance.Faults) > 0 {
