@@ -31,7 +31,7 @@ func TestRunAsProcess1(t *testing.T) {
 	t.Parallel()
 	needPrograms(t)
 	port := servers.FreePort(t, nil)
-	a := contained("-n 3").start(t, "worker", "-orphan=700ms", "-listen", fmt.Sprint(":", port))
+	a := contained("-n 3").start(t, "worker", "-orphan=2s", "-listen", fmt.Sprint(":", port))
 
 	// Each worker leaves a process behind, which comes to process 1.
 	until(t, "orphans come to process 1", func() bool { return len(childrenNamed(a.pid(), "sleep")) > 0 })

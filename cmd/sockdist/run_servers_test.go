@@ -15,7 +15,8 @@ func TestRunServers(t *testing.T) {
 		t.Run(server.String(), func(t *testing.T) {
 			t.Parallel()
 			port := servers.FreePort(t, nil)
-			a := flags("-n 4").start(t, server.Command(t, port)...).serves(port, 4)
+			// A worker that is stopped must get a queue before it is found to hang.
+			a := flags("-n 4 --hang-after 10s").start(t, server.Command(t, port)...).serves(port, 4)
 			parallel, queue := 8, 10
 			if server.String() == servers.Python.String() {
 				parallel, queue = 2, 4 // it lets only five wait
