@@ -53,6 +53,27 @@ func (g *Group) Adopt(owner map[uint64]int) (adopted int, err error) {
 	return int(counted), nil
 }
 
+// Counted returns the cookies of the connections that are counted: who isn't among
+// them, and neither was nor will be at another look, is for Adopt. It works in the
+// calling thread's network namespace, which must be the group's.
+func (g *Group) Counted() (cookies map[uint64]bool, err error) {
+	defer wrap(&err, "group %s: look for counted connections", g.name)
+	maps, err := g.host.pinnedMaps()
+	if err != nil {
+		return nil, err
+	}
+	defer maps.close()
+	r, port := recounter{group: g, maps: maps}, g.memory.value.Meta.Port
+	cookies = make(map[uint64]bool)
+	return cookies, eachOrigin(port, port, maps.Origins, func(cookie uint64, born abiOrigin) error {
+		place, _, err := r.place(cookie, born)
+		if err == nil && r.counts(born, place) {
+			cookies[cookie] = true
+		}
+		return err
+	})
+}
+
 func (g *Group) fillOwners(accepted *ebpf.Map, owner map[uint64]int) error {
 	m := g.memory.value
 	for cookie, slot := range owner {

@@ -58,25 +58,40 @@ func (r *recounter) look() (look, error) {
 
 // count adds a connection whose storage says where it was born.
 func (r *recounter) count(t *tally, cookie uint64, born abiOrigin) error {
-	m, place := r.group.memory.value, born
-	if atomic.LoadUint64(&m.Moved) > 0 {
-		var moved abiOrigin
-		err := r.maps.Moved.Lookup(cookie, &moved)
-		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("read a move: %w", err)
-		}
-		if err == nil && moved.Group == m.Id {
-			t.moved = append(t.moved, cookie)
-			place = moved
-		}
+	place, moved, err := r.place(cookie, born)
+	if err != nil {
+		return err
 	}
-	if born.Group != m.Id || born.Generation == 0 || born.Counted == 0 {
-		return nil
+	if moved {
+		t.moved = append(t.moved, cookie)
 	}
-	if place.Generation != 0 && place.Generation == atomic.LoadUint32(&m.Info[place.Slot].Generation) {
+	if r.counts(born, place) {
 		t.slot[place.Slot]++
 	}
 	return nil
+}
+
+// place is where a connection is now.
+func (r *recounter) place(cookie uint64, born abiOrigin) (place abiOrigin, moved bool, err error) {
+	m := r.group.memory.value
+	if atomic.LoadUint64(&m.Moved) == 0 {
+		return born, false, nil
+	}
+	err = r.maps.Moved.Lookup(cookie, &place)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return place, false, fmt.Errorf("read a move: %w", err)
+	}
+	if err != nil || place.Group != m.Id {
+		return born, false, nil
+	}
+	return place, true, nil
+}
+
+// counts tells whether a slot's present use has the connection in its count.
+func (r *recounter) counts(born, place abiOrigin) bool {
+	m := r.group.memory.value
+	return born.Group == m.Id && born.Generation != 0 && born.Counted != 0 &&
+		place.Generation != 0 && place.Generation == atomic.LoadUint32(&m.Info[place.Slot].Generation)
 }
 
 // A drift is by how much a count is too high: something from least to most;

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -232,27 +233,49 @@ func groupNames(app string, where sockets.Group) []string {
 
 // adoptEarly counts connections that a worker got before its slot: those of the first moments.
 func adoptEarly(g *loader.Group, where sockets.Group) error {
-	var here []sockets.Connection
-	var slotOf map[int]int
-	// Connections end while they are counted, and finding owners takes long: what
-	// is all counted at any one look needs none.
-	for range 3 {
-		var counted int
-		var err error
-		here, err = sockets.ConnectionsIn(sockets.Address{Host: where.Address.Addr(), Port: where.Address.Port()}, countedStates...)
-		if err != nil || len(here) == 0 {
-			return err
-		}
-		if counted, slotOf, err = countIn(g); err != nil || counted >= len(here) {
-			return err
-		}
+	missing, err := uncounted(g, where)
+	if err != nil || len(missing) == 0 {
+		return err
 	}
-	owner, err := owners(here, slotOf)
+	// One that ended between the two lists seemed to be missing too, but not twice.
+	still, err := uncounted(g, where)
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(still, func(cookie uint64, _ sockets.Connection) bool { return missing[cookie].Cookie == 0 })
+	if len(still) == 0 {
+		return nil
+	}
+	slotOf, err := processes(g)
+	if err != nil {
+		return err
+	}
+	owner, err := owners(still, slotOf) // takes long
 	if err != nil {
 		return err
 	}
 	_, err = g.Adopt(owner)
 	return err
+}
+
+// uncounted are the connections that no slot counts, by their cookie, and perhaps
+// some that have just ended.
+func uncounted(g *loader.Group, where sockets.Group) (map[uint64]sockets.Connection, error) {
+	here, err := sockets.ConnectionsIn(sockets.Address{Host: where.Address.Addr(), Port: where.Address.Port()}, countedStates...)
+	if err != nil || len(here) == 0 {
+		return nil, err
+	}
+	counted, err := g.Counted() // afterwards: who comes in between is no trouble
+	if err != nil {
+		return nil, err
+	}
+	missing := make(map[uint64]sockets.Connection)
+	for _, c := range here {
+		if !counted[c.Cookie] {
+			missing[c.Cookie] = c
+		}
+	}
+	return missing, nil
 }
 
 // countedStates are those of connections that have a place in the counts:
@@ -261,22 +284,21 @@ var countedStates = []sockets.State{
 	sockets.Established, sockets.FinWait1, sockets.FinWait2, sockets.CloseWait, sockets.LastAck, sockets.Closing,
 }
 
-// countIn adds up the connections of a group, and says which process has which slot.
-func countIn(g *loader.Group) (connections int, slotOf map[int]int, err error) {
+// processes says which process has which slot.
+func processes(g *loader.Group) (slotOf map[int]int, err error) {
 	s, err := g.Snapshot()
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	slotOf = make(map[int]int)
 	for _, slot := range s.Slots {
-		connections += int(slot.Connections)
 		slotOf[slot.PID] = slot.Slot
 	}
-	return connections, slotOf, nil
+	return slotOf, nil
 }
 
 // owners tells which slot has which accepted connection, by the process that holds it.
-func owners(connections []sockets.Connection, slotOf map[int]int) (map[uint64]int, error) {
+func owners(connections map[uint64]sockets.Connection, slotOf map[int]int) (map[uint64]int, error) {
 	var inodes []uint32
 	for _, c := range connections {
 		if c.Inode != 0 {
