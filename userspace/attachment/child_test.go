@@ -161,7 +161,8 @@ func serveRole(args []string) error {
 
 func answer(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, os.Getpid()) }
 
-// handEach gives every connection to a process of its own, which holds it.
+// handEach gives every connection to a process of its own, which holds it, and
+// answers when nobody else does.
 func handEach(l *net.TCPListener) {
 	for {
 		c, err := l.AcceptTCP()
@@ -174,18 +175,29 @@ func handEach(l *net.TCPListener) {
 		}
 		cmd := command("hold")
 		cmd.ExtraFiles = []*os.File{file}
-		if cmd.Start() == nil {
-			go func() { _ = cmd.Wait() }()
-			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%d", len(fmt.Sprint(cmd.Process.Pid)), cmd.Process.Pid)
+		alone, err := cmd.StdinPipe()
+		if err == nil {
+			err = cmd.Start()
 		}
 		file.Close()
 		c.Close()
+		if err == nil {
+			alone.Close()
+			go func() { _ = cmd.Wait() }()
+		}
 	}
 }
 
-// holdRole holds what it inherited until the other end closes.
+// holdRole answers on the connection that it inherited, as soon as its standard input
+// ends, and holds it until the other end closes.
 func holdRole([]string) error {
-	_, err := io.Copy(io.Discard, os.NewFile(3, "connection"))
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+		return err
+	}
+	c := os.NewFile(3, "connection")
+	body := fmt.Sprint(os.Getpid())
+	fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	_, err := io.Copy(io.Discard, c)
 	return err
 }
 
