@@ -131,6 +131,7 @@ func TestWatchNginx(t *testing.T) {
 	if lost := ledger.Lost(); len(lost) != len(ledger.With(clients.Reset)) {
 		t.Errorf("over the reload: %v", ledger)
 	}
+	w.wantCounts("80", evenly(nginx.Workers(), 0)) // nginx closes its ends in its own time
 	held := w.hold(30)
 	if got, want := held.PIDs(), evenly(nginx.Workers(), 10); !maps.Equal(got, want) {
 		t.Errorf("connections after the reload %v, want %v", got, want)

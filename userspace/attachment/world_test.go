@@ -195,10 +195,13 @@ func (w *world) wantCounts(name string, want map[int]int) {
 	})
 }
 
+// patience is longer than a watch takes to see what its glances didn't tell it.
+const patience = 2 * lookEvery
+
 // until waits for what comes in its own time.
 func (w *world) until(what string, reached func() (bool, string)) {
 	w.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		ok, got := reached()
 		if ok {
 			return
