@@ -12,6 +12,7 @@ import (
 
 	"github.com/sockdist/sockdist/internal/clients"
 	"github.com/sockdist/sockdist/loader"
+	"github.com/sockdist/sockdist/userspace/sockets"
 )
 
 func kindsOf(changes []Change) (kinds []string) {
@@ -181,8 +182,9 @@ func TestUnderLoad(t *testing.T) {
 		serve := serve(t, w.ns, w.listen)
 		w.attach()
 		w.detach(g.Spec.Name)
-		// Its queue would be lost with it: it leaves when it is empty.
+		// What it has would be lost with it: it leaves when that is nothing.
 		w.attachAs(Options{Address: parse(t, w.listen), PIDs: pidsOf(children)})
+		w.untilIdle(serve)
 		serve.end()
 		w.detach(g.Spec.Name)
 	}
@@ -196,6 +198,52 @@ func TestUnderLoad(t *testing.T) {
 	}
 	g := w.attach()
 	w.wantCounts(g.Spec.Name, held.PIDs())
+}
+
+// untilIdle waits until a server that gets no more connections has none.
+func (w *world) untilIdle(c *child) {
+	w.t.Helper()
+	w.until("the last connection of a server", func() (bool, string) {
+		left := 0
+		err := w.ns.Do(func() (err error) {
+			left, err = w.connectionsOf(c.pid())
+			return err
+		})
+		return err == nil && left == 0, fmt.Sprint(left, err)
+	})
+}
+
+// connectionsOf counts what a process has accepted and what waits for it. It works in
+// the namespace.
+func (w *world) connectionsOf(pid int) (n int, err error) {
+	found, err := w.options().scan()
+	if err != nil {
+		return 0, err
+	}
+	for _, l := range found[0].listeners {
+		if l.server.PID == pid {
+			n += int(l.Backlog)
+		}
+	}
+	connections, err := found[0].connections()
+	if err != nil {
+		return 0, err
+	}
+	var inodes []uint32
+	for _, c := range connections {
+		inodes = append(inodes, c.Inode)
+	}
+	holders, err := sockets.Holders(inodes)
+	var hidden *sockets.HiddenError
+	if err != nil && !errors.As(err, &hidden) { // a connection that nobody has any more is nothing special
+		return 0, err
+	}
+	for _, inode := range inodes {
+		if slices.ContainsFunc(holders[inode], func(h sockets.Holder) bool { return h.PID == pid }) {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // Two addresses at once, by two callers.
