@@ -23,10 +23,10 @@ func share(_, _ string, conn syscall.RawConn) error {
 }
 
 const (
-	// shutTries is how often a listener that was shut is looked at again, every
-	// shutAgain.
-	shutTries = 100
-	shutAgain = time.Millisecond
+	// shutPatience is for how long a listener that was shut is looked at again, every
+	// shutAgain: longer than a daemon is kept from its CPU between two system calls.
+	shutPatience = 5 * time.Second
+	shutAgain    = time.Millisecond
 )
 
 // listensAgain tells whether an accept that failed can be tried again. A daemon
@@ -40,16 +40,16 @@ func (l *Listener) listensAgain(err error) bool {
 	if err != nil {
 		return false
 	}
-	listens := 0
-	for try := 0; try < shutTries && listens == 0; try++ {
-		if try > 0 {
-			time.Sleep(shutAgain)
-		}
+	for began := time.Now(); time.Since(began) < shutPatience; time.Sleep(shutAgain) {
+		listens := 0
 		if raw.Control(func(fd uintptr) { listens, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ACCEPTCONN) }) != nil || err != nil {
 			return false
 		}
+		if listens != 0 {
+			return true
+		}
 	}
-	return listens != 0
+	return false
 }
 
 // queued is how many connections a listener's accept queue has.
