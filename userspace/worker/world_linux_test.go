@@ -3,7 +3,6 @@ package worker_test
 import (
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/sockdist/sockdist/internal/privilege"
+	"github.com/sockdist/sockdist/internal/servers"
 	"github.com/sockdist/sockdist/loader"
 	"github.com/sockdist/sockdist/userspace/membership"
 	"github.com/sockdist/sockdist/userspace/sockets"
@@ -79,13 +79,10 @@ func newWorld(t testing.TB, change ...func(*membership.Config)) *world {
 	return w
 }
 
+// freePort is an address of the test's own, until its end.
 func freePort(t testing.TB) netip.AddrPort {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).AddrPort()
+	t.Helper()
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(servers.FreePort(t, nil)))
 }
 
 func (w *world) openGroup() {
