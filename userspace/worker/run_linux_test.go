@@ -90,6 +90,11 @@ func (c *client) run(url string, stop *atomic.Bool) {
 	protocols.SetHTTP1(!c.h2c)
 	protocols.SetUnencryptedHTTP2(c.h2c)
 	transport := &http.Transport{Protocols: protocols}
+	if !c.h2c {
+		// A client that was kept from its CPU for as long as workers wait for one more request
+		// comes by another connection, as whoever may not repeat a request should.
+		transport.IdleConnTimeout = 500 * time.Millisecond
+	}
 	defer transport.CloseIdleConnections()
 	web := &http.Client{Transport: transport, Timeout: 30 * time.Second}
 	for ; !stop.Load(); time.Sleep(c.every) {
@@ -128,7 +133,7 @@ func TestRunLosesNothing(t *testing.T) {
 		clients = append(clients, c)
 		running.Go(func() { c.run("http://"+w.address()+"/post", &stop) })
 	}
-	load, err := ledger.Start(ledger.Load{Server: w.config.Listen, Rate: 200, Seed: 1, Held: ledger.Held{}})
+	load, err := ledger.Start(ledger.Load{Server: w.config.Listen, Rate: 200, Seed: 1, Timeout: time.Minute, Held: ledger.Held{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,8 +285,9 @@ func TestRunEndsAnyway(t *testing.T) {
 			}
 			server := &http.Server{Addr: freePort(t).String(), Handler: s}
 			ended := make(chan error, 1)
+			var said journal
 			go func() {
-				ended <- worker.Run(t.Context(), server, quiet(t), worker.WithSocket(""), worker.WithGrace(grace))
+				ended <- worker.Run(t.Context(), server, said.option(), worker.WithSocket(""), worker.WithGrace(grace))
 			}()
 			awaitListener(t, server.Addr)
 			var asking sync.WaitGroup
@@ -299,7 +305,8 @@ func TestRunEndsAnyway(t *testing.T) {
 			}
 			kill()
 			if hurried {
-				time.Sleep(200 * time.Millisecond) // else both signals may be one
+				// Else both signals may be one.
+				eventually(t, "the first signal has come", func() bool { return strings.Contains(said.String(), "ending") })
 				kill()
 			}
 			want := context.DeadlineExceeded
@@ -314,9 +321,31 @@ func TestRunEndsAnyway(t *testing.T) {
 	}
 }
 
+// A journal is a log that can be read while it is written.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) option() worker.Option {
+	return worker.WithLogger(slog.New(slog.NewTextHandler(j, nil)))
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(b)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
 // What Serve says by itself is what Run says.
 func TestRunFails(t *testing.T) {
-	if err := worker.Run(t.Context(), &http.Server{Addr: "256.0.0.1:80"}, quiet(t), worker.WithSocket("")); err == nil {
+	if err := worker.Run(t.Context(), &http.Server{Addr: "127.0.0.1:65536"}, quiet(t), worker.WithSocket("")); err == nil {
 		t.Error("no error")
 	}
 	l := listen(t, "127.0.0.1:0")
