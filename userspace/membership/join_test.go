@@ -243,8 +243,9 @@ func TestDeathWithAHeir(t *testing.T) {
 	t.Cleanup(func() { _ = unix.Kill(heir, unix.SIGKILL) })
 	other := w.worker()
 	held := make(chan clients.Ledger)
+	client := clients.Client{Timeout: patience} // the slot waits for its worker for a while
 	go func() {
-		held <- clients.Load(t.Context(), w.config.Listen, clients.Limits{Count: 4, Concurrency: 4})
+		held <- client.Load(t.Context(), w.config.Listen, clients.Limits{Count: 4, Concurrency: 4})
 	}()
 	w.until("somebody waits there", func() bool { return w.slot(0).Connections > 0 })
 	c.kill()

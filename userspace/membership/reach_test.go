@@ -107,10 +107,11 @@ func reachRole(args []string) error {
 		_, _, err := joinGroup(args[1], args[2])
 		return err
 	case "leave session":
-		conn, _, err := joinGroup(args[1], args[2])
+		conn, files, err := joinGroup(args[1], args[2])
 		if err != nil {
 			return err
 		}
+		defer closeAll(files) // a listener that nobody means to use would be collected
 		conn.Close()
 		fmt.Println("closed")
 	case "fork":

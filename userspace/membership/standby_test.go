@@ -27,9 +27,7 @@ func TestStandby(t *testing.T) {
 	w.open()
 	c = w.worker()
 	served()
-	if p := w.slot(standbySlot); p.Connections != 0 {
-		t.Errorf("the standby: %+v", p)
-	}
+	w.until("nothing is left at the standby", func() bool { return w.slot(standbySlot).Connections == 0 })
 	w.settle(run)
 	c.terminate()
 	// A standby that isn't ours any more is a stranger's.
