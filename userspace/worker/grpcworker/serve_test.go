@@ -113,6 +113,12 @@ func TestRunCutsOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := stream.Send(&grpc_testing.StreamingOutputCallRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil { // only now it is sure that the call has come to the server
+		t.Fatal(err)
+	}
 	end()
 	if err := <-done; err == nil {
 		t.Error("no error")
