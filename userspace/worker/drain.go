@@ -43,17 +43,18 @@ func (l *Listener) Drain(ctx context.Context) error {
 }
 
 // settle returns when nothing waits in the queue, and hasn't for a while; with
-// unpicked, when nothing was accepted in that while either.
+// unpicked, when nothing was accepted in that while either. It counts looks: while the
+// machine stands still no handshake ends.
 func (l *Listener) settle(ctx context.Context, wait time.Duration, unpicked bool) error {
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
-	since, accepted := time.Now(), l.accepted.Load()
-	for {
+	calm, accepted := time.Duration(0), l.accepted.Load()
+	for ; ; calm += look {
 		now := l.accepted.Load()
 		if l.waiting() > 0 || unpicked && now != accepted {
-			since, accepted = time.Now(), now
+			calm, accepted = 0, now
 		}
-		if time.Since(since) >= wait {
+		if calm >= wait {
 			return nil
 		}
 		select {

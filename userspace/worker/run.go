@@ -141,17 +141,24 @@ func (l *Listener) end(ctx context.Context, server Server, served <-chan error) 
 	return err
 }
 
-// awaitGone waits until no connection is open.
+// awaitGone waits until no connection is open. It counts looks: while the machine stands
+// still no client can use its chance.
 func (l *Listener) awaitGone(ctx context.Context, most time.Duration) bool {
-	ctx, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
-	for l.openCount() > 0 {
+	return l.awaitGoneBy(ctx, ticker.C, int(most/look))
+}
+
+// awaitGoneBy waits for so many looks.
+func (l *Listener) awaitGoneBy(ctx context.Context, looks <-chan time.Time, most int) bool {
+	for ; l.openCount() > 0; most-- {
+		if most <= 0 {
+			return false
+		}
 		select {
 		case <-ctx.Done():
 			return false
-		case <-ticker.C:
+		case <-looks:
 		}
 	}
 	return true
