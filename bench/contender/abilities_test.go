@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -134,18 +135,25 @@ func (p proof) askAll(pids []int) {
 	p.Logf("workers %v of %v never answered", missing, pids) // as a shared queue may have it
 }
 
-// took is how long /work takes at least, of a few.
-func (p proof) took(us float64) time.Duration {
+// took is how long /work takes at least, of a few; of more on a busy machine,
+// where few are shorter than what is to be expected.
+func (p proof) took(us float64, expected time.Duration) time.Duration {
 	p.Helper()
 	shortest := time.Hour
-	for range 5 {
-		began := time.Now()
-		if _, err := Ask(p.f.Address, fmt.Sprintf("/work?us=%v", us)); err != nil {
-			p.Fatal(err)
-		}
-		shortest = min(shortest, time.Since(began))
+	for i := 0; i < 5 || shortest > expected && i < 100; i++ {
+		shortest = min(shortest, p.work(us))
 	}
 	return shortest
+}
+
+// work is how long /work takes.
+func (p proof) work(us float64) time.Duration {
+	p.Helper()
+	began := time.Now()
+	if _, err := Ask(p.f.Address, fmt.Sprintf("/work?us=%v", us)); err != nil {
+		p.Fatal(err)
+	}
+	return time.Since(began)
 }
 
 func (p proof) works() {
@@ -156,7 +164,8 @@ func (p proof) works() {
 			p.Errorf("worker %d has a timer slack of %q", pid, slack)
 		}
 	}
-	if took := p.took(20500.5); took < 20500*time.Microsecond || took > 80*time.Millisecond {
+	const most = 80 * time.Millisecond
+	if took := p.took(20500.5, most); took < 20500*time.Microsecond || took > most {
 		p.Errorf("work of 20.5 ms took %v", took)
 	}
 }
@@ -169,8 +178,14 @@ func (p proof) slows() {
 			p.Fatal(err)
 		}
 	}
-	time.Sleep(100 * time.Millisecond)
-	if took := p.took(30000); took < 60*time.Millisecond || took > 110*time.Millisecond {
+	const least, most = 60 * time.Millisecond, 110 * time.Millisecond
+	deadline := time.Now().Add(patience)
+	for inRow := 0; inRow < 10 && time.Now().Before(deadline); inRow++ { // until all have heard
+		if p.work(30000) < least {
+			inRow = -1
+		}
+	}
+	if took := p.took(30000, most); took < least || took > most {
 		p.Errorf("work of 30 ms took a slow worker %v", took)
 	}
 }
@@ -437,40 +452,69 @@ func servesOneAtATime(t *testing.T, c *Contender) {
 	s := newSetup(t, 3)
 	s.Serial = true
 	p := proof{t, c, launch(t, s, c.Start)}
-	pids := p.workers(s.Workers)
-	idle := make(map[int]int)
-	for _, pid := range pids {
-		idle[pid] = openWhenIdle(pid)
-	}
-	var asking sync.WaitGroup
-	defer asking.Wait()
+	open := openOf(p.workers(s.Workers))
+	open.look(20)
+	answered := make(chan error)
 	for range 12 {
-		asking.Go(func() {
-			if _, err := Ask(p.f.Address, "/work?us=50000"); err != nil {
+		go func() {
+			_, err := Ask(p.f.Address, "/work?us=50000")
+			answered <- err
+		}()
+	}
+	for left := 12; left > 0; {
+		select {
+		case err := <-answered:
+			if left--; err != nil {
 				t.Error(err)
 			}
-		})
-	}
-	most := 0
-	for deadline := time.Now().Add(200 * time.Millisecond); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		for _, pid := range pids {
-			most = max(most, openSockets(pid)-idle[pid])
+		default:
+			open.look(1)
 		}
+	}
+	open.look(20)
+	most := 0
+	for _, o := range open {
+		most = max(most, o.most-o.fewest)
 	}
 	if most != 1 {
 		t.Errorf("a worker had %d connections at once", most)
 	}
 }
 
-// openWhenIdle is without the connection that found out that the worker is
-// ready, which it may not have closed yet.
-func openWhenIdle(pid int) int {
-	fewest := openSockets(pid)
-	for range 20 {
-		time.Sleep(5 * time.Millisecond)
-		fewest = min(fewest, openSockets(pid))
+// opened is how many sockets a worker has open, and has had. At the fewest it was
+// idle: before, it may not have closed the connection yet that found out that it
+// is ready.
+type opened struct{ now, fewest, most int }
+
+// allOpened are those of some workers, by process ID.
+type allOpened map[int]*opened
+
+func openOf(pids []int) allOpened {
+	all := make(allOpened)
+	for _, pid := range pids {
+		all[pid] = &opened{fewest: math.MaxInt}
 	}
-	return fewest
+	return all
+}
+
+func (all allOpened) look(times int) {
+	for range times {
+		for pid, o := range all {
+			o.now = openSockets(pid)
+			o.fewest, o.most = min(o.fewest, o.now), max(o.most, o.now)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// busy is how many workers have a connection.
+func (all allOpened) busy() (n int) {
+	for _, o := range all {
+		if o.now > o.fewest {
+			n++
+		}
+	}
+	return n
 }
 
 func openSockets(pid int) (n int) {

@@ -29,7 +29,7 @@ func TestFailuresToStart(t *testing.T) {
 			if !strings.Contains(err.Error(), "it is broken") {
 				t.Errorf("%v", err)
 			}
-			if took := time.Since(began); took > 5*time.Second {
+			if took := time.Since(began); took > patience/2 {
 				t.Errorf("it took %v", took)
 			}
 			if left, err := s.Leaf.Procs(); err != nil || len(left) > 0 {

@@ -25,7 +25,7 @@ func TestStreams(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+			_ = conn.SetDeadline(time.Now().Add(patience))
 			// The first bytes may come along with the request.
 			fmt.Fprint(conn, "GET /stream HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: bench\r\n\r\none")
 			from := bufio.NewReader(conn)

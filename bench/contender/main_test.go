@@ -115,7 +115,7 @@ func stopped(t *testing.T, f *Fleet) {
 	if err := f.Stop(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > patience/2 {
 		t.Errorf("the stop took %v", took)
 	}
 	for _, pid := range pids {

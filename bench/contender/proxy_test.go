@@ -82,19 +82,60 @@ func startSerial(t *testing.T, name string, workers int) *Fleet {
 // first, and not behind the one that leastconn would give it to.
 func TestHAProxyQueues(t *testing.T) {
 	f := startSerial(t, "haproxy-queue-go", 2)
-	long, short := work(f, 600*time.Millisecond), work(f, 100*time.Millisecond)
-	time.Sleep(30 * time.Millisecond)
+	pids, err := f.Workers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := openOf(pids)
+	open.look(20)
+	for range 10 {
+		if idleFirst(t, f, open) {
+			return
+		}
+	}
+	t.Error("this machine stands still, again and again")
+}
+
+// idleFirst has one worker idle long before the other. It tells whether that was
+// so until all had been answered.
+func idleFirst(t *testing.T, f *Fleet, open allOpened) bool {
+	t.Helper()
+	long := work(f, 1500*time.Millisecond)
+	awaitBusy(t, open, 1)
+	short := work(f, 200*time.Millisecond)
+	awaitBusy(t, open, 2)
 	var later []<-chan answer
 	for range 3 {
 		later = append(later, work(f, 20*time.Millisecond))
 	}
-	idle := (<-short).pid
+	first := <-short
+	pids := make(map[int]int)
 	for _, l := range later {
-		if a := <-l; a.err != nil || a.pid != idle {
-			t.Errorf("answered by %d (%v), but %d was idle first", a.pid, a.err, idle)
+		a := <-l
+		if a.err != nil {
+			t.Error(a.err)
+		}
+		pids[a.pid]++
+	}
+	inTime := len(long) == 0
+	if a := <-long; a.err != nil || first.err != nil {
+		t.Error(a.err, first.err)
+	}
+	if inTime && pids[first.pid] != len(later) {
+		t.Errorf("answered by %v, but %d was idle first", pids, first.pid)
+	}
+	return inTime
+}
+
+// awaitBusy waits until n workers have a connection, and for longer than a check takes.
+func awaitBusy(t *testing.T, open allOpened, n int) {
+	t.Helper()
+	inRow := 0
+	for deadline := time.Now().Add(time.Second); inRow < 5 && time.Now().Before(deadline); inRow++ {
+		if open.look(1); open.busy() != n {
+			inRow = -1
 		}
 	}
-	<-long
 }
 
 type answer struct {
@@ -140,7 +181,7 @@ func comesBack(t *testing.T, f *Fleet) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if time.Since(began) > 5*time.Second {
+		if time.Since(began) > patience {
 			t.Fatalf("only %v answer", seen)
 		}
 		seen[pid] = true
