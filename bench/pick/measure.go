@@ -79,13 +79,15 @@ type sample struct {
 	account loader.Runs
 }
 
-// round gives the rows their turns, in another order each time, for as long as it is told to.
+// round gives the rows their turns, in another order each time, for as long as
+// it is told to, and one at least: nothing can be said of a row without runs.
 func (b *bench) round(ctx context.Context, length time.Duration) (sample, error) {
 	before, err := b.read()
 	if err != nil {
 		return sample{}, err
 	}
-	for end := time.Now().Add(length); time.Now().Before(end); b.turns++ {
+	for end, begun := time.Now().Add(length), false; !begun || time.Now().Before(end); b.turns++ {
+		begun = true
 		for _, i := range rand.Perm(len(b.rows)) {
 			if err := b.rows[i].turn(perTurn); err != nil {
 				return sample{}, err

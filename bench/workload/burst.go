@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,7 +40,7 @@ const (
 	burstConnections = 2000
 	burstFill        = 500 * time.Millisecond // in which they come, where that isn't what is measured
 	burstKill        = 800 * time.Millisecond
-	burstSeen        = 200 * time.Millisecond // after the kill, the last has noticed
+	burstSeen        = 200 * time.Millisecond // after the kill, the last has noticed; if not, it is waited for
 	burstTimeout     = 2 * time.Second        // of an attempt: some are never answered
 	burstLonger      = 10 * time.Second       // is too long
 )
@@ -72,10 +73,18 @@ func measureReconnect(ctx context.Context, e Env, c *contender.Contender, round 
 		return s, err
 	}
 	begin := time.Now()
-	var killed atomic.Int64 // since the begin
+	var killed atomic.Int64                                  // since the begin
+	served, over := make(chan struct{}), make(chan struct{}) // all connections; the run
+	allServed := sync.OnceFunc(func() { close(served) })
 	dead := make(chan error, 1)
 	go func() {
 		err := pause(ctx, begin.Add(burstKill))
+		select {
+		case <-served:
+		case <-over: // and that is told
+			dead <- err
+			return
+		}
 		if err == nil {
 			killed.Store(int64(time.Since(begin)))
 			err = unix.Kill(pid, unix.SIGKILL)
@@ -84,15 +93,21 @@ func measureReconnect(ctx context.Context, e Env, c *contender.Contender, round 
 	}()
 	tally := load.Held{
 		Server: f.Address, Visits: visitsWithin(burstConnections, burstFill), Length: burstLonger, Timeout: burstTimeout, Start: begin, Return: true,
-		Enough: func(load.HeldTally) bool {
+		Enough: func(now load.HeldTally) bool {
+			allServed()
 			at := killed.Load()
-			return at != 0 && time.Since(begin) > time.Duration(at)+burstSeen
+			return at != 0 && time.Since(begin) > time.Duration(at)+burstSeen && now.Held[pid] == 0
 		},
 	}.Run(ctx)
+	close(over)
 	if err := <-dead; err != nil {
 		return s, err
 	}
-	return reconnected(tally, time.Duration(killed.Load())), errors.Join(whole(ctx, f, workersOf, pid), ctx.Err())
+	s = reconnected(tally, time.Duration(killed.Load()))
+	if killed.Load() != 0 {
+		err = whole(ctx, f, workersOf, pid)
+	}
+	return s, errors.Join(err, ctx.Err())
 }
 
 // visitsWithin come at an even pace, to stay.

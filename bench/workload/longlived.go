@@ -184,7 +184,7 @@ func (l lives) sample(tally load.HeldTally, r livesResult) result.Sample {
 	for _, name := range []string{"held", jainColumn.Name, spreadColumn.Name} {
 		s.Values[name] = meanBetween(s.Series, name, join-0.75*l.steady.Seconds(), join)
 	}
-	if held := meanBetween(s.Series, "held", r.fullAt.Seconds()-0.15, r.fullAt.Seconds()+0.15); held > 0 && r.full > r.rest {
+	if held := nearest(s.Series, "held", r.fullAt.Seconds()); held > 0 && r.full > r.rest {
 		s.Values["memory"] = float64(r.full-r.rest) / 1e3 / held
 	}
 	if r.joined != 0 {
@@ -235,6 +235,17 @@ func meanBetween(series []result.Point, name string, from, to float64) float64 {
 		}
 	}
 	return mean(values)
+}
+
+// nearest is the value of the point that is nearest to a moment.
+func nearest(series []result.Point, name string, at float64) (value float64) {
+	distance := math.Inf(1)
+	for _, p := range series {
+		if d := math.Abs(p.Second - at); d < distance {
+			distance, value = d, p.Values[name]
+		}
+	}
+	return value
 }
 
 // renewed is the share of connections that came after the worker, at the end.
