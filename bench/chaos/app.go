@@ -269,6 +269,9 @@ func (a *app) alibi(since ledger.Moment) (*alibi, error) {
 		return nil, err
 	}
 	all.addLog(lines, since)
+	for i := range all.kills {
+		all.kills[i].Loops = a.profile.ports // each accepts by itself
+	}
 	return all, nil
 }
 

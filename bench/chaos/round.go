@@ -17,8 +17,9 @@ const (
 	// ignore SIGTERM take 10 s, those that died often are started after 15 s,
 	// and old ones may have connections for a grace of 30 s.
 	restWithin = 2 * time.Minute
-	// quietWithin bounds the wait for the end of connections, or for counts.
-	quietWithin = 30 * time.Second
+	// quietWithin bounds the wait for the end of connections, or for counts. These
+	// must stand still while status is read twice, which takes a busy machine long.
+	quietWithin = 90 * time.Second
 )
 
 // errOver ends a subject's rounds.
