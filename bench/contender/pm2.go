@@ -2,6 +2,7 @@ package contender
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -45,10 +46,11 @@ func (s *Setup) pm2(ctx context.Context) (*Fleet, error) {
 	}
 	f.ends = append(f.ends, func() error {
 		err := daemon.Signal(unix.SIGTERM)
-		if !daemon.awaitEnd(3 * time.Second) {
-			return s.Leaf.Kill()
-		}
-		return err
+		daemon.awaitEnd(3 * time.Second)
+		// Who still is there would write into its folder while that is removed.
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		return errors.Join(err, s.Leaf.Kill(), s.Leaf.WaitEmpty(ctx))
 	})
 	f.Workers = daemon.below()
 	f.Reload = f.pm2Reload(s.pm2Command("pm2", "reload", "app"), env)
