@@ -13,9 +13,27 @@ import (
 
 	"github.com/sockdist/sockdist/internal/cgroup"
 	"github.com/sockdist/sockdist/internal/privilege"
+	"github.com/sockdist/sockdist/loader"
 )
 
 func pidOf(cmd *exec.Cmd) string { return strconv.Itoa(cmd.Process.Pid) }
+
+// pinsAreCleared makes pins as the next run does, by which those of one that was
+// killed go.
+func pinsAreCleared(t *testing.T, pid string) {
+	t.Helper()
+	host, err := loader.OpenTemporary("bench")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mount := filepath.Dir(filepath.Dir(host.Dir()))
+	if left, _ := filepath.Glob(filepath.Join(mount, "sockdist-bench-"+pid+"-*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	if err := host.Remove(); err != nil {
+		t.Error(err)
+	}
+}
 
 // The next run ends what one that was killed has left.
 func TestKilled(t *testing.T) {
@@ -72,6 +90,7 @@ func TestKilled(t *testing.T) {
 	if len(own()) > 0 || len(folders) > 0 {
 		t.Errorf("left: %v %v", own(), folders)
 	}
+	pinsAreCleared(t, pidOf(run))
 	if after, _ := os.ReadFile(autogroup); string(after) != string(before) {
 		t.Errorf("%s was %s, and is %s", autogroup, before, after)
 	}
