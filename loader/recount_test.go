@@ -41,13 +41,16 @@ func (w *world) words(n int) (words []uint64) {
 	return words
 }
 
-// load has connections come and go at the workers, some thousands a second, until stop.
-func (w *world) load(workers []*worker) (stop func()) {
+// load has connections come and go at the workers, some thousands a second, until
+// stop; slower halves their rate.
+func (w *world) load(workers []*worker) (stop, slower func()) {
 	for _, worker := range workers {
 		worker.acceptAll(w.t) // these stay
 		w.t.Cleanup(w.serve(worker, func(n, fd int) { endBy(n, fd, false) }))
 	}
 	var over atomic.Bool
+	var pause atomic.Int64
+	pause.Store(int64(500 * time.Microsecond)) // no queue gets long
 	var clients sync.WaitGroup
 	for range 2 {
 		clients.Go(func() {
@@ -60,8 +63,8 @@ func (w *world) load(workers []*worker) (stop func()) {
 					if err != nil {
 						return err
 					}
-					endBy(n%2*2, e.fd, true)           // nobody may be there to wait for
-					time.Sleep(500 * time.Microsecond) // no queue gets long
+					endBy(n%2*2, e.fd, true) // nobody may be there to wait for
+					time.Sleep(time.Duration(pause.Load()))
 				}
 				return nil
 			})
@@ -75,7 +78,7 @@ func (w *world) load(workers []*worker) (stop func()) {
 		clients.Wait()
 	})
 	w.t.Cleanup(stop) // if the test fails before
-	return stop
+	return stop, func() { pause.Store(min(2*pause.Load(), int64(100*time.Millisecond))) }
 }
 
 // mixed is a group of ten slots that stand still: 0 and 1 have accepted
@@ -146,7 +149,7 @@ func TestRecountBesideLoad(t *testing.T) {
 				w.must(w.group.Drain(slot))
 			}
 			before := w.shares()[:4] // what is pending may be off by one about the beginning of an epoch
-			stop := w.load(w.workers[5:])
+			stop, slower := w.load(w.workers[5:])
 			for range 5 {
 				w.spoil(0, 3)
 				w.spoil(1, -2)
@@ -162,6 +165,7 @@ func TestRecountBesideLoad(t *testing.T) {
 			w.eventually("slots under load", func() error {
 				w.recount()
 				if n := w.snapshot().Corrected - corrected; n < 5 {
+					slower() // a walk that takes long proves nothing of what comes and goes meanwhile
 					return fmt.Errorf("%d were corrected, want 5", n)
 				}
 				return nil
@@ -182,7 +186,7 @@ func TestRecountCorrectsNothingUnderLoad(t *testing.T) {
 	w.connect(40)
 	w.acceptAll()
 	w.must(w.group.Drain(0))
-	stop := w.load(w.workers[2:])
+	stop, _ := w.load(w.workers[2:])
 	corrected := 0
 	for n := range scaled(1000, 60) {
 		if n%40 == 20 {
