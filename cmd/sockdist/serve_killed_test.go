@@ -3,8 +3,11 @@ package main_test
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -107,6 +110,49 @@ func TestServeKilledAtStart(t *testing.T) {
 	if left := s.app.workers(); len(left) > 0 {
 		t.Errorf("workers are left: %v", left)
 	}
+}
+
+// What was changed while there was no daemon doesn't get in the way of an apply
+// that comes while the next one is still about it: also not of one by which
+// nothing has changed after all.
+func TestServeAppliesAtStart(t *testing.T) {
+	t.Parallel()
+	s := newServed(t)
+	web := s.bareWeb(2, "env: {MARK: changed}")
+	s.configure("apps:\n", web)
+	s.start().ready()
+	s.has(s.port, 2)
+	for round := range 6 {
+		before := s.pids(s.port)
+		s.app.kill()
+		s.configure("apps:\n", s.bareWeb(3, fmt.Sprintf("grace: %ds", 5+round), "policy: rr"))
+		s.startsAnew()
+		if round%2 == 0 {
+			web = s.bareWeb(2, fmt.Sprint("env: {MARK: changed, ROUND: ", round, "}"))
+		} else {
+			before = nil // they may stay
+		}
+		s.configure("apps:\n", web)
+		s.applies()
+		s.expectMarked(2, before)
+		s.expectSaid(s.applies(), "nothing has changed\n")
+		time.Sleep(200 * time.Millisecond) // nobody makes it as it was before
+		if n, policy := len(s.pids(s.port)), s.group(s.port).Spec.Policy.String(); n != 2 || policy != "least" {
+			t.Errorf("round %d: %d workers, %s", round, n, policy)
+		}
+	}
+}
+
+// startsAnew starts a daemon after one that was killed, and returns when it has
+// read its file.
+func (s *served) startsAnew() {
+	s.t.Helper()
+	socket := filepath.Join(s.runtime, "control")
+	if err := os.Remove(socket); err != nil {
+		s.t.Fatal(err)
+	}
+	s.start()
+	until(s.t, "the daemon has read its file", func() bool { _, err := os.Stat(socket); return err == nil })
 }
 
 // SIGTERM ends apps and leaves the rest steered, for the next daemon.

@@ -99,7 +99,7 @@ func (s *Supervisor) resume() {
 	s.background.Go(func() {
 		s.log.Info("going on with a change that was under way")
 		err := s.change(s.lives, func(text string) { s.log.Info(text) }, func(*goal) {})
-		if err != nil && !errors.Is(err, ErrEnding) {
+		if err != nil && !errors.Is(err, ErrEnding) && s.lives.Err() == nil {
 			s.log.Error(err.Error())
 		}
 	})

@@ -34,6 +34,8 @@ type app struct {
 	gone   chan struct{} // closed: none runs any more
 	wake   chan struct{} // the next one begins now
 
+	changing sync.Mutex // held by who gives the app other settings
+
 	mu      sync.Mutex
 	wanted  config.App  // of the next supervisor
 	applied *config.App // by which the workers were started; nil: none were

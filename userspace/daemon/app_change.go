@@ -25,7 +25,16 @@ func (a *app) begin(from *config.App, to config.App) {
 	if from == nil {
 		return
 	}
-	if d := compareApps(*from, to); len(d.keys) > 0 {
+	a.changing.Lock()
+	defer a.changing.Unlock()
+	if len(a.fromWanted(to).keys) == 0 { // otherwise an apply was faster
+		a.catchUp(to)
+	}
+}
+
+// catchUp gives workers that an earlier daemon started the settings of now.
+func (a *app) catchUp(to config.App) {
+	if d := compareApps(a.known(), to); len(d.keys) > 0 {
 		a.log.Info(fmt.Sprintf("%s changed while no daemon ran: %s", d.words(), d.what()))
 		err := a.bring(d, to, func(text string) { a.log.Info(text) })
 		if err != nil && !errors.Is(err, control.ErrHandedOver) { // an apply goes on with it
@@ -34,9 +43,30 @@ func (a *app) begin(from *config.App, to config.App) {
 	}
 }
 
+// difference is what an apply has to change: of the settings that hold, or, where
+// these are right, of those that are still to hold.
+func (a *app) difference(to config.App) difference {
+	if d := compareApps(a.known(), to); len(d.keys) > 0 {
+		return d
+	}
+	return a.fromWanted(to)
+}
+
+func (a *app) fromWanted(to config.App) difference {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return compareApps(a.wanted, to)
+}
+
 // change gives the app other settings. If that fails the old ones hold, as far
 // as they can.
-func (a *app) change(d difference, to config.App, say func(string)) error {
+func (a *app) change(to config.App, say func(string)) error {
+	if !a.changing.TryLock() {
+		say("waiting for the end of another change")
+		a.changing.Lock()
+	}
+	defer a.changing.Unlock()
+	d := a.difference(to)
 	if d.has(replace | reload) {
 		if _, _, err := a.supervisor(to); err != nil {
 			return err // the present one has not gone

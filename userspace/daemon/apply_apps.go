@@ -31,7 +31,7 @@ func (d *Daemon) compareApps(file *config.File) (steps []step) {
 }
 
 func (d *Daemon) compareApp(a *app, to config.App) []step {
-	difference := compareApps(a.known(), to)
+	difference := a.difference(to)
 	_, err := a.present()
 	switch {
 	case difference.has(restart):
@@ -47,7 +47,7 @@ func (d *Daemon) compareApp(a *app, to config.App) []step {
 		return nil
 	}
 	what := fmt.Sprintf("app %s: %s changed: %s", a.name, difference.words(), difference.what())
-	return []step{{changes, what, func(say func(string)) error { return a.change(difference, to, say) }}}
+	return []step{{changes, what, func(say func(string)) error { return a.change(to, say) }}}
 }
 
 // removeApp ends an app.
@@ -71,6 +71,8 @@ func (d *Daemon) addApp(settings config.App) error {
 
 // restart starts an app that doesn't run.
 func (a *app) restart(settings config.App) error {
+	a.changing.Lock()
+	defer a.changing.Unlock()
 	a.mu.Lock()
 	a.wanted, a.halted = settings, false
 	from, number := a.applied, 0
