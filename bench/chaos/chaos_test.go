@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 
 	"github.com/sockdist/sockdist/internal/kernels/guest"
 	"github.com/sockdist/sockdist/internal/privilege"
+	"github.com/sockdist/sockdist/internal/transcript"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,28 +42,10 @@ func shortOptions(t *testing.T, more ...string) options {
 	return o
 }
 
-// output is what a run printed, which goes on while it is read.
-type output struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buffer.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buffer.String()
-}
-
 // One round with one app loses nothing that it may not lose, and leaves nothing.
 func TestChaosShort(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "result.json")
-	var out output
+	var out transcript.Text
 	err := run(t.Context(), shortOptions(t, "-json", file), &out)
 	t.Log(out.String())
 	if err != nil {
@@ -92,7 +74,7 @@ func TestInterrupted(t *testing.T) {
 	o := shortOptions(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var out output
+	var out transcript.Text
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, o, &out) }()
 	for deadline := time.Now().Add(time.Minute); !strings.Contains(out.String(), "chaos-") && time.Now().Before(deadline); {

@@ -5,34 +5,16 @@ import (
 	"encoding/json"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 
+	"github.com/sockdist/sockdist/internal/transcript"
 	"github.com/sockdist/sockdist/loader"
 )
 
-// A transcript is what was written until now, for one who reads meanwhile.
-type transcript struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (t *transcript) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.text.Write(p)
-}
-
-func (t *transcript) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.text.String()
-}
-
 // watching runs status --watch until stop, which returns the exit code.
-func watching(t *testing.T, env environment, args ...string) (out *transcript, stop func() int) {
+func watching(t *testing.T, env environment, args ...string) (out *transcript.Text, stop func() int) {
 	t.Helper()
-	out = new(transcript)
+	out = new(transcript.Text)
 	env.out, env.err, env.getenv = out, out, func(string) string { return "" }
 	ctx, cancel := context.WithCancel(t.Context())
 	code := make(chan int, 1)

@@ -1,7 +1,6 @@
 package attachment
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -14,29 +13,12 @@ import (
 	"time"
 
 	"github.com/sockdist/sockdist/internal/clients"
+	"github.com/sockdist/sockdist/internal/transcript"
 	"github.com/sockdist/sockdist/loader"
 )
 
-// A journal is a log that can be read while it is written.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(b []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(b)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
-
 // watch attaches and watches until it is stopped, or the test ends.
-func (w *world) watch() (said *journal, stop func()) {
+func (w *world) watch() (said *transcript.Text, stop func()) {
 	w.t.Helper()
 	groups, err := Attach(w.t.Context(), w.host, w.options())
 	if err != nil {
@@ -45,7 +27,7 @@ func (w *world) watch() (said *journal, stop func()) {
 	for _, g := range groups {
 		w.detachInTheEnd(g)
 	}
-	said = new(journal)
+	said = new(transcript.Text)
 	ctx, cancel := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -66,7 +48,7 @@ func (w *world) watch() (said *journal, stop func()) {
 	return said, stop
 }
 
-func (w *world) untilSaid(j *journal, what string) {
+func (w *world) untilSaid(j *transcript.Text, what string) {
 	w.t.Helper()
 	w.until(fmt.Sprintf("the watch to say %q", what), func() (bool, string) {
 		return strings.Contains(j.String(), what), j.String()

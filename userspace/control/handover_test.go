@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sockdist/sockdist/internal/privilege"
+	"github.com/sockdist/sockdist/internal/transcript"
 	"github.com/sockdist/sockdist/userspace/control"
 	"github.com/sockdist/sockdist/userspace/control/controltest"
 	"github.com/sockdist/sockdist/userspace/control/output"
@@ -24,7 +25,7 @@ func TestHandOverInProcess(t *testing.T) {
 	privilege.Require(t)
 	address := freeAddress(t)
 	name := fmt.Sprintf("control-test-%d-%d", os.Getpid(), apps.Add(1))
-	kernel, log, prints := new(controltest.Kernel), new(transcript), new(transcript)
+	kernel, log, prints := new(controltest.Kernel), new(transcript.Text), new(transcript.Text)
 	runtime := t.TempDir()
 	next := func(workers int) *app {
 		a := &app{t: t, name: name, kernel: kernel, log: log, prints: prints, ended: make(chan struct{})}

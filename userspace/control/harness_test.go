@@ -1,7 +1,6 @@
 package control_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -10,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,6 +16,7 @@ import (
 	"github.com/sockdist/sockdist/internal/cgroup"
 	"github.com/sockdist/sockdist/internal/privilege"
 	"github.com/sockdist/sockdist/internal/servers"
+	"github.com/sockdist/sockdist/internal/transcript"
 	"github.com/sockdist/sockdist/userspace/control"
 	"github.com/sockdist/sockdist/userspace/control/controltest"
 	"github.com/sockdist/sockdist/userspace/control/output"
@@ -29,8 +28,8 @@ type app struct {
 	t      *testing.T
 	name   string
 	kernel *controltest.Kernel
-	log    *transcript // what the supervisor says
-	prints *transcript // what the workers print
+	log    *transcript.Text // what the supervisor says
+	prints *transcript.Text // what the workers print
 	ended  chan struct{}
 	err    error // of Run, when it has ended
 	stop   context.CancelFunc
@@ -44,7 +43,7 @@ func newApp(t *testing.T, config control.Config, kernel *controltest.Kernel) (*a
 	t.Helper()
 	privilege.Require(t)
 	a := &app{
-		t: t, kernel: kernel, log: new(transcript), prints: new(transcript), ended: make(chan struct{}),
+		t: t, kernel: kernel, log: new(transcript.Text), prints: new(transcript.Text), ended: make(chan struct{}),
 		name: fmt.Sprintf("control-test-%d-%d", os.Getpid(), apps.Add(1)),
 	}
 	config.Name = a.name
@@ -168,24 +167,6 @@ func (a *app) pids() []int {
 		pids = append(pids, w.PID)
 	}
 	return pids
-}
-
-// transcript collects text from several goroutines.
-type transcript struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (t *transcript) Write(text []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.text.Write(text)
-}
-
-func (t *transcript) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.text.String()
 }
 
 // freeAddress returns a loopback address with a port that no other test takes.

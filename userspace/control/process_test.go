@@ -22,6 +22,7 @@ import (
 
 	"github.com/sockdist/sockdist/internal/cgroup"
 	"github.com/sockdist/sockdist/internal/privilege"
+	"github.com/sockdist/sockdist/internal/transcript"
 	"github.com/sockdist/sockdist/userspace/control"
 	"github.com/sockdist/sockdist/userspace/control/controltest"
 	"github.com/sockdist/sockdist/userspace/control/output"
@@ -78,7 +79,7 @@ type supervisor struct {
 	*exec.Cmd
 	t      *testing.T
 	name   string
-	prints *transcript
+	prints *transcript.Text
 	ended  chan struct{} // no process has its standard output any more
 }
 
@@ -97,7 +98,7 @@ func startSupervisorOn(t *testing.T, read, write *os.File, attributes *syscall.S
 	privilege.Require(t)
 	s := &supervisor{
 		t: t, name: fmt.Sprintf("control-test-%d-%d", os.Getpid(), apps.Add(1)),
-		prints: new(transcript), ended: make(chan struct{}),
+		prints: new(transcript.Text), ended: make(chan struct{}),
 	}
 	s.Cmd = exec.Command(os.Args[0], append([]string{"supervise", "-name", s.name}, args...)...)
 	s.Stdin, s.Stdout, s.Stderr, s.SysProcAttr = write, write, write, attributes
@@ -344,7 +345,7 @@ func TestRelayThatDies(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer write.Close()
-			prints := new(transcript)
+			prints := new(transcript.Text)
 			go func() {
 				defer read.Close()
 				_, _ = io.Copy(prints, read)

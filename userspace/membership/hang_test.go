@@ -3,7 +3,6 @@ package membership
 import (
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/sockdist/sockdist/internal/clients"
 	"github.com/sockdist/sockdist/internal/ledger"
+	"github.com/sockdist/sockdist/internal/transcript"
 	"github.com/sockdist/sockdist/loader"
 )
 
@@ -82,7 +82,7 @@ func TestStoppedWhileIdle(t *testing.T) {
 	for _, c := range beating {
 		c.signal(unix.SIGSTOP)
 	}
-	w.until("it is said", func() bool { return strings.Contains(said.text(), "most of them") })
+	w.until("it is said", func() bool { return strings.Contains(said.String(), "most of them") })
 	for _, c := range beating {
 		c.signal(unix.SIGCONT)
 	}
@@ -149,27 +149,12 @@ func TestSlowOrIdle(t *testing.T) {
 	w.until("many wait", func() bool { return run.Progress().Open > 100 })
 	time.Sleep(5 * time.Second)
 	w.settle(run)
-	if strings.Contains(said.text(), "hangs") || strings.Contains(said.text(), "no progress") {
-		t.Error(said.text())
+	if strings.Contains(said.String(), "hangs") || strings.Contains(said.String(), "no progress") {
+		t.Error(said.String())
 	}
 }
 
 // sayings are what a group has said.
-type sayings struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
+type sayings struct{ transcript.Text }
 
-func (l *sayings) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *sayings) text() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *sayings) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+func (l *sayings) logger() *slog.Logger { return slog.New(slog.NewTextHandler(&l.Text, nil)) }

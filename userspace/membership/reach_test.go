@@ -77,7 +77,7 @@ func TestProgramIsTakenOff(t *testing.T) {
 		if line := workers[0].says("detach"); line != "detach: <nil>" {
 			t.Fatal(line)
 		}
-		w.until("it is noticed", func() bool { return strings.Count(said.text(), "attached again") > round })
+		w.until("it is noticed", func() bool { return strings.Count(said.String(), "attached again") > round })
 		before := picks()
 		w.until("workers are picked again", func() bool { return picks() > before+100 })
 	}

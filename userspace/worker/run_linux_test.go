@@ -23,6 +23,7 @@ import (
 
 	"github.com/sockdist/sockdist/internal/dependent"
 	"github.com/sockdist/sockdist/internal/ledger"
+	"github.com/sockdist/sockdist/internal/transcript"
 	"github.com/sockdist/sockdist/userspace/worker"
 )
 
@@ -285,9 +286,9 @@ func TestRunEndsAnyway(t *testing.T) {
 			}
 			server := &http.Server{Addr: freePort(t).String(), Handler: s}
 			ended := make(chan error, 1)
-			var said journal
+			var said transcript.Text
 			go func() {
-				ended <- worker.Run(t.Context(), server, said.option(), worker.WithSocket(""), worker.WithGrace(grace))
+				ended <- worker.Run(t.Context(), server, worker.WithLogger(slog.New(slog.NewTextHandler(&said, nil))), worker.WithSocket(""), worker.WithGrace(grace))
 			}()
 			awaitListener(t, server.Addr)
 			var asking sync.WaitGroup
@@ -319,28 +320,6 @@ func TestRunEndsAnyway(t *testing.T) {
 			asking.Wait()
 		})
 	}
-}
-
-// A journal is a log that can be read while it is written.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) option() worker.Option {
-	return worker.WithLogger(slog.New(slog.NewTextHandler(j, nil)))
-}
-
-func (j *journal) Write(b []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(b)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
 }
 
 // What Serve says by itself is what Run says.

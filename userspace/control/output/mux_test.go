@@ -15,6 +15,8 @@ import (
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/sockdist/sockdist/internal/transcript"
 )
 
 func TestMain(m *testing.M) {
@@ -137,7 +139,7 @@ func TestPlainPassesLongLinesUnchanged(t *testing.T) {
 
 // Another worker's line in the middle of a long one gets a line of its own.
 func TestPlainSeparatesWorkers(t *testing.T) {
-	var out safeBuffer
+	var out transcript.Text
 	m := NewMux(Plain, &out, &out)
 	a, b := attach(t, m, 0), attach(t, m, 1)
 	half := strings.Repeat("x", PieceSize)
@@ -285,7 +287,7 @@ func TestServe(t *testing.T) {
 	})
 	socket.Close()
 	write.Close()
-	var out safeBuffer
+	var out transcript.Text
 	copied := make(chan struct{})
 	go func() {
 		defer close(copied)
@@ -331,23 +333,6 @@ func TestServe(t *testing.T) {
 	if err := server.Wait(); err != nil {
 		t.Errorf("the reading process ended with %v", err)
 	}
-}
-
-type safeBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *safeBuffer) Write(text []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(text)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 func until(t *testing.T, condition func() bool) {
