@@ -242,7 +242,10 @@ func adoptEarly(g *loader.Group, where sockets.Group) error {
 	if err != nil {
 		return err
 	}
-	maps.DeleteFunc(still, func(cookie uint64, _ sockets.Connection) bool { return missing[cookie].Cookie == 0 })
+	maps.DeleteFunc(still, func(cookie uint64, _ sockets.Connection) bool {
+		_, twice := missing[cookie]
+		return !twice
+	})
 	if len(still) == 0 {
 		return nil
 	}

@@ -31,7 +31,7 @@ func Start(cmd *exec.Cmd) error {
 			started <- err
 			return
 		}
-		pid := cmd.Process.Pid
+		pid := cmd.Process.Pid // the caller has cmd from now on
 		started <- nil
 		awaitEnd(pid)
 	}()
